@@ -1,0 +1,1 @@
+"""Ground floor: errors, configuration, files, memory, progress. Imports nothing of the house."""

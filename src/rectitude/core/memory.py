@@ -1,0 +1,44 @@
+"""How much memory there is, and a word of warning before much of it is taken."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from rectitude.core.errors import RectitudeError
+
+
+def total_memory() -> int:
+    """Bytes of memory this process may use: the machine's, or the container's limit where that is lower."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    try:
+        text = limit.read_text().strip()
+    except OSError:
+        return physical
+    return physical if text == "max" else min(physical, int(text))
+
+
+def readable(n_bytes: float) -> str:
+    """``1.5 GiB`` for 1610612736."""
+    for unit in ("B", "KiB", "MiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} GiB"
+
+
+def reserve(n_bytes: float, purpose: str, *, fix: str) -> None:
+    """Announce an allocation larger than half of memory, and refuse one that cannot fit.
+
+    Raises:
+        RectitudeError: The estimate exceeds all of memory.
+    """
+    total = total_memory()
+    if n_bytes > total:
+        raise RectitudeError(
+            f"{purpose} needs about {readable(n_bytes)}, and this machine has {readable(total)}", fix=fix
+        )
+    if n_bytes > total / 2:
+        print(f"{purpose} needs about {readable(n_bytes)} of {readable(total)} of memory. {fix}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Tables in, integer arrays out: datasets, readers, the catalogue of known sets, splits and histories."""
