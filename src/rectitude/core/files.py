@@ -53,8 +53,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
         _sync(path.parent)
     except OSError as error:
         if temporary is not None:
@@ -80,7 +80,7 @@ def _exchange(one: Path, other: Path) -> bool:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError):
         return False
-    return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+    return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
 
 
 @contextmanager
@@ -101,14 +101,14 @@ def replace_folder(target: str | Path) -> Iterator[Path]:
         for path in building.rglob("*"):
             if path.is_file():
                 _sync(path)
-        os.chmod(building, 0o755)
+        building.chmod(0o755)
         if not target.exists():
-            os.replace(building, target)
+            building.replace(target)
         elif not _exchange(building, target):
             retired = target.with_name(f".{target.name}.old")
             shutil.rmtree(retired, ignore_errors=True)
-            os.replace(target, retired)
-            os.replace(building, target)
+            target.replace(retired)
+            building.replace(target)
             shutil.rmtree(retired, ignore_errors=True)
         _sync(target.parent)
     except OSError as error:
@@ -122,13 +122,13 @@ def recover_folder(target: str | Path) -> None:
     target = Path(target)
     retired = target.with_name(f".{target.name}.old")
     if retired.exists() and not target.exists():
-        os.replace(retired, target)
+        retired.replace(target)
 
 
 def sha256(path: str | Path) -> str:
     """Hex SHA-256 of a file, read in pieces."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         while piece := file.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from rectitude.core.errors import RectitudeError
+from rectitude.core.progress import say
 
 
 def total_memory() -> int:
@@ -41,4 +41,4 @@ def reserve(n_bytes: float, purpose: str, *, fix: str) -> None:
             f"{purpose} needs about {readable(n_bytes)}, and this machine has {readable(total)}", fix=fix
         )
     if n_bytes > total / 2:
-        print(f"{purpose} needs about {readable(n_bytes)} of {readable(total)} of memory. {fix}", file=sys.stderr)
+        say(f"{purpose} needs about {readable(n_bytes)} of {readable(total)} of memory. {fix}")

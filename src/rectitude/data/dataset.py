@@ -53,9 +53,8 @@ class Ids:
         if found is None:
             known = self.external.head(2000).to_list()
             hint = did_you_mean(str(identifier), known)
-            raise QueryError(
-                f"Unknown {self.kind} '{identifier}'", fix=hint if hint.startswith("Did") else f"For example: {known[0]}"
-            )
+            fix = hint if hint.startswith("Did") else f"For example: {known[0]}"
+            raise QueryError(f"Unknown {self.kind} '{identifier}'", fix=fix)
         return found
 
     def take(self, indices: npt.NDArray[Any]) -> list[str]:
@@ -70,8 +69,8 @@ class Dataset:
     Attributes:
         name: What to call it in tables and reports.
         interactions: Columns ``user`` and ``item`` (int32), optional ``timestamp`` (int64 seconds or a position),
-            ``rating`` (float32), ``split``, ``behavior``, ``session``, ``scenario`` (text). Sorted by user, then time, then the order
-            of the source.
+            ``rating`` (float32), ``split``, ``behavior``, ``session``, ``scenario`` (text). Sorted by user, then time,
+            then the order of the source.
         users: Row i describes user i; first column ``user_id`` (text), the rest attributes.
         items: Row i describes item i; first column ``item_id`` (text), ``title`` where known, the rest attributes.
         content: Named item matrices, float32 [n_items, d].

@@ -1,7 +1,7 @@
 """Folds for training, choosing and judging, with the test fold sealed.
 
-A split is made once from a dataset, a rule and a seed, and can be made again from its protocol. What is used to train or
-to choose is handed over by :meth:`Split.development`, which does not contain the test fold at all.
+A split is made once from a dataset, a rule and a seed, and can be made again from its protocol. What is used to train
+or to choose is handed over by :meth:`Split.development`, which does not contain the test fold at all.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Split:
     @property
     def cold_items(self) -> npt.NDArray[np.bool_]:
         """bool [n_items], items that no training row holds."""
-        return np.bincount(self.train.items, minlength=self.n_items) == 0
+        return np.asarray(np.bincount(self.train.items, minlength=self.n_items) == 0)
 
     @property
     def test(self) -> Fold:
@@ -161,11 +161,9 @@ def _assemble(dataset: Dataset, config: SplitConfig, assignment: npt.NDArray[np.
     folds = []
     for number in (VALID, TEST):
         past = rows(assignment < number)
-        if config.rule in ("cold-user", "cold-item", "ratio"):
-            # These rules have no before and after between the two held-out folds: a test question may not know validation answers
-            # of the same kind, except where they are simply the other part of one person's history (ratio).
-            past = rows(assignment == TRAIN) if config.rule != "ratio" else past
-        if config.rule == "cold-user":
+        if config.rule == "cold-item":
+            past = rows(assignment == TRAIN)
+        elif config.rule == "cold-user":
             past = rows(assignment == _known_half(number))
         targets = _new_targets(past, rows(assignment == number), dataset.n_items)
         asked = np.flatnonzero(targets.lengths > 0).astype(np.int32)
@@ -193,7 +191,7 @@ def _leave_one_out(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[n
     from_end = np.repeat(histories.offsets[1:], lengths) - np.arange(len(histories.items))
     enough = np.repeat(lengths >= 3, lengths)
     assignment = np.where(enough & (from_end == 1), TEST, np.where(enough & (from_end == 2), VALID, TRAIN))
-    notes = ["Leave-one-out lets a model learn from other people's later events; use 'temporal' to judge for production"]
+    notes = ["Leave-one-out lets a model learn from other people's later events; judge for production by 'temporal'"]
     if short := int((lengths < 3).sum()):
         notes.append(f"{short} users with fewer than 3 interactions are only trained on")
     return assignment.astype(np.int8), notes
@@ -202,7 +200,8 @@ def _leave_one_out(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[n
 def _temporal(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[np.int8], list[str]]:
     if TIMESTAMP not in dataset.interactions.columns or dataset.source.get("time") == "position":
         raise ConfigError(
-            f"A temporal split needs a timestamp, and '{dataset.name}' has none", fix="Use --split leave-one-out or ratio"
+            f"A temporal split needs a timestamp, and '{dataset.name}' has none",
+            fix="Use --split leave-one-out or ratio",
         )
     time = dataset.interactions[TIMESTAMP].to_numpy()
     order = np.sort(time)

@@ -1,0 +1,1 @@
+"""Checks, findings, model cards and reports of recommender runs."""

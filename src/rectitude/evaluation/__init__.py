@@ -1,0 +1,1 @@
+"""Ranks, metrics, intervals, significance, and the protocol stamp on every number."""

@@ -1,0 +1,157 @@
+"""The contract of a recommender, and everything a model inherits by keeping it.
+
+A new model writes a ``Config``, ``loss`` (or ``fit`` where training is not by gradient), and ``score`` (or
+``query_vectors`` and ``item_vectors``). Class flags say what it reads and whom it serves, so nobody finds out by an
+exception.
+
+Letters: B batch, I items, U users, d width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from rectitude.core.config import Settings
+from rectitude.data.histories import Histories
+from rectitude.models.batches import BatchSource
+from rectitude.models.query import Query
+
+Reads = Literal["user", "history"]
+
+
+class ModelConfig(Settings):
+    """Settings of a model that is not trained by gradient."""
+
+
+class GradientConfig(ModelConfig):
+    """Settings every gradient-trained model has; the Trainer reads them."""
+
+    learning_rate: float = Field(1e-3, gt=0)
+    """Step size of Adam; usual range 1e-4 to 1e-2."""
+    weight_decay: float = Field(0.0, ge=0)
+    """L2 penalty added by the optimiser; usual range 0 to 1e-4."""
+    batch_size: int = Field(128, ge=1)
+    """Rows of one mini-batch (users, windows or pairs, by model)."""
+    epochs: int = Field(100, ge=1)
+    """Most passes over the training data; early stopping usually ends sooner."""
+    patience: int = Field(10, ge=1)
+    """Validations without improvement before training stops."""
+    validate_every: int = Field(1, ge=1)
+    """Epochs between validations."""
+
+
+class Recommender(nn.Module):
+    """Base of every model.
+
+    Args:
+        config: The model's own ``Config``.
+        n_users: U.
+        n_items: I. Index I is the padding item where a model needs one.
+    """
+
+    name: ClassVar[str]
+    """Name on the command line."""
+    title: ClassVar[str]
+    """Name in tables."""
+    paper: ClassVar[str]
+    """Authors, title, venue and year, arXiv id where there is one."""
+    Config: ClassVar[type[ModelConfig]] = ModelConfig
+    reads: ClassVar[frozenset[Reads]]
+    """What a query must carry: the user's identity, the history, or both."""
+    serves_new_users: ClassVar[bool]
+    """Can it answer for a person it was not trained with, from a history?"""
+    serves_new_items: ClassVar[bool] = False
+    """Can it rank items it was not trained with?"""
+    trained_by: ClassVar[Literal["gradient", "fit"]] = "gradient"
+    content_needed: ClassVar[tuple[str, ...]] = ()
+    """Modalities of the dataset it cannot do without."""
+
+    popularity: Tensor
+    trained_users: Tensor
+
+    def __init__(self, config: ModelConfig, n_users: int, n_items: int) -> None:
+        super().__init__()
+        self.config, self.n_users, self.n_items = config, n_users, n_items
+        self.register_buffer("popularity", torch.zeros(n_items))
+        self.register_buffer("trained_users", torch.zeros(n_users, dtype=torch.bool))
+
+    # ---- what a model writes -------------------------------------------------------------------------------------
+
+    def prepare(self, train: Histories, content: Mapping[str, npt.NDArray[np.float32]] | None = None) -> None:
+        """Take what the model needs of the training data before training. Overriders call ``super().prepare`` first.
+
+        Args:
+            train: U rows.
+            content: Named item matrices [I, d] of the dataset.
+        """
+        self.popularity.copy_(torch.from_numpy(np.bincount(train.items, minlength=self.n_items).astype(np.float32)))
+        self.trained_users.copy_(torch.from_numpy(train.lengths > 0))
+
+    def fit(self, train: Histories, generator: torch.Generator) -> None:
+        """Train without gradients (``trained_by = "fit"``). Called after :meth:`prepare`."""
+        raise NotImplementedError(f"{self.title} is trained by gradient")
+
+    def batches(self, train: Histories) -> BatchSource:
+        """How the training data is cut into batches (``trained_by = "gradient"``)."""
+        raise NotImplementedError(f"{self.title} is not trained by gradient")
+
+    def loss(self, batch: Any) -> dict[str, Tensor]:
+        """Named scalar terms, each a mean over the batch's targets; the Trainer minimises their sum."""
+        raise NotImplementedError(f"{self.title} is not trained by gradient")
+
+    def finish(self) -> None:
+        """Called when training has ended and before scoring in evaluation mode; caches go here."""
+
+    def query_vectors(self, query: Query) -> Tensor:
+        """float32 [B, d]; with :meth:`item_vectors` it makes scores by inner product."""
+        raise NotImplementedError(f"{self.title} has no query vectors")
+
+    def item_vectors(self) -> Tensor:
+        """float32 [I, d]."""
+        raise NotImplementedError(f"{self.title} has no item vectors")
+
+    def score(self, query: Query) -> Tensor:
+        """float32 [B, I], higher is better; only the order within a row means anything."""
+        return self.query_vectors(query) @ self.item_vectors().T
+
+    # ---- what a model inherits -----------------------------------------------------------------------------------
+
+    def serves(self, query: Query) -> npt.NDArray[np.bool_]:
+        """bool [B], which questions this model can answer itself."""
+        able = np.ones(len(query), bool)
+        if "history" in self.reads:
+            able &= query.history.lengths > 0
+        if "user" in self.reads and not (self.serves_new_users and "history" in self.reads):
+            trained = self.trained_users.cpu().numpy()
+            able &= (query.users >= 0) & trained[np.maximum(query.users, 0)]
+        return able
+
+    @torch.no_grad()
+    def answer(self, query: Query) -> tuple[Tensor, npt.NDArray[np.bool_]]:
+        """Scores for every question; popularity answers where the model cannot.
+
+        Returns:
+            Scores float32 [B, I] and bool [B], True where the model itself answered.
+        """
+        able = self.serves(query)
+        scores = self.score(query)
+        if not able.all():
+            scores[torch.from_numpy(~able).to(scores.device)] = self.popularity.to(scores.dtype)
+        return scores, able
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return self.popularity.device
+
+    @property
+    def n_parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)

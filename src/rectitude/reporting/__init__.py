@@ -1,0 +1,1 @@
+"""Charts and pages that reports, documents and the service share."""
