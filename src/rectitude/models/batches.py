@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rectitude.data.histories import Histories
+from rectitude.nn.losses import Negatives, NegativeSampler
 
 CPU = torch.device("cpu")
 
@@ -56,11 +57,13 @@ class SequenceBatch:
         inputs: int64 [B, L], right-padded with I.
         targets: int64 [B, L], right-padded with -1.
         users: int64 [B].
+        negatives: Items drawn for the whole batch.
     """
 
     inputs: Tensor
     targets: Tensor
     users: Tensor
+    negatives: Negatives
 
     @property
     def n_targets(self) -> int:
@@ -69,11 +72,14 @@ class SequenceBatch:
 
     def to(self, device: torch.device) -> SequenceBatch:
         """The batch on a device."""
-        return SequenceBatch(self.inputs.to(device), self.targets.to(device), self.users.to(device))
+        return SequenceBatch(
+            self.inputs.to(device), self.targets.to(device), self.users.to(device), self.negatives.to(device)
+        )
 
     def part(self, index: int, count: int) -> SequenceBatch:
-        """One process's rows."""
-        return SequenceBatch(self.inputs[index::count], self.targets[index::count], self.users[index::count])
+        """One process's rows, with everybody's negatives."""
+        rows = slice(index, None, count)
+        return SequenceBatch(self.inputs[rows], self.targets[rows], self.users[rows], self.negatives)
 
 
 class SequenceBatches:
@@ -88,6 +94,7 @@ class SequenceBatches:
         n_items: I, also the padding index.
         batch_size: Windows per batch.
         max_length: L.
+        sampler: Draws the negatives of a batch.
         last_window_only: Train on the last L + 1 events only.
     """
 
@@ -95,10 +102,17 @@ class SequenceBatches:
     """Batches sorted by length together: large enough to waste little, small enough to stay random."""
 
     def __init__(
-        self, train: Histories, n_items: int, batch_size: int, max_length: int, *, last_window_only: bool = False
+        self,
+        train: Histories,
+        n_items: int,
+        batch_size: int,
+        max_length: int,
+        sampler: NegativeSampler,
+        *,
+        last_window_only: bool = False,
     ) -> None:
         self.train, self.n_items, self.batch_size, self.max_length = train, n_items, batch_size, max_length
-        self.last_window_only = last_window_only
+        self.sampler, self.last_window_only = sampler, last_window_only
         self._usable = np.flatnonzero(train.lengths >= 2)
 
     def _windows(self, generator: torch.Generator) -> tuple[npt.NDArray[np.int64], ...]:
@@ -137,17 +151,22 @@ class SequenceBatches:
             pool = pool[np.argsort(counts[pool], kind="stable")]
             batches = [pool[i : i + size] for i in range(0, len(pool), size)]
             for number in torch.randperm(len(batches), generator=generator).tolist():
-                yield self._cut(users[batches[number]], begins[batches[number]], counts[batches[number]])
+                rows = batches[number]
+                yield self._cut(users[rows], begins[rows], counts[rows], self.sampler.draw(generator))
 
     def _cut(
-        self, users: npt.NDArray[np.int64], begins: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
+        self,
+        users: npt.NDArray[np.int64],
+        begins: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        negatives: Negatives,
     ) -> SequenceBatch:
         column = np.arange(int(counts.max()))
         inside = column < counts[:, None]
         source = np.where(inside, begins[:, None] + column, 0)
         inputs = np.where(inside, self.train.items[source], self.n_items).astype(np.int64)
         targets = np.where(inside, self.train.items[source + 1], -1).astype(np.int64)
-        return SequenceBatch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(users))
+        return SequenceBatch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(users), negatives)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,253 @@
+"""Losses of next-item prediction, as parts: a state and its target in, a mean over targets out.
+
+Negatives are shared by the whole batch: one draw of N items serves all T positions, so that scoring them is one matrix
+product. Letters: T targets, N negatives, I items, d width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LossName = Literal["sampled_softmax", "softmax", "gbce", "bce", "bpr"]
+
+SMALLEST = torch.finfo(torch.float32).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class Negatives:
+    """A draw of negatives with what is needed to undo its bias.
+
+    Attributes:
+        items: int64 [N], distinct, ascending.
+        log_weight: float32 [N], log(times drawn / (draws · q(item))): the importance weight that makes a sum over the
+            draw an unbiased estimate of the sum over all items.
+    """
+
+    items: Tensor
+    log_weight: Tensor
+
+    def to(self, device: torch.device) -> Negatives:
+        """The draw on a device."""
+        return Negatives(self.items.to(device), self.log_weight.to(device))
+
+
+class NegativeSampler:
+    """Draws negatives in proportion to popularity to a power.
+
+    Args:
+        popularity: float32 [I], training interactions per item.
+        n_negatives: Draws, with replacement; the distinct ones are returned, so N is a little less.
+        power: 0 draws uniformly, 1 in proportion to popularity.
+    """
+
+    def __init__(self, popularity: Tensor, n_negatives: int, power: float = 0.0) -> None:
+        self.n_negatives = n_negatives
+        self.n_items = len(popularity)
+        weight = popularity.double().clamp(min=1).pow(power)
+        self._log_q = (weight / weight.sum()).log()
+        self._cumulative = (weight / weight.sum()).cumsum(0) if power else None
+
+    def draw(self, generator: torch.Generator) -> Negatives:
+        """One draw."""
+        if self._cumulative is None:
+            drawn = torch.randint(self.n_items, (self.n_negatives,), generator=generator)
+        else:
+            points = torch.rand(self.n_negatives, generator=generator, dtype=torch.float64)
+            drawn = torch.searchsorted(self._cumulative, points).clamp_(max=self.n_items - 1)
+        items, counts = drawn.unique(return_counts=True)
+        log_weight = counts.double().log() - math.log(self.n_negatives) - self._log_q[items]
+        return Negatives(items, log_weight.float())
+
+
+def _collisions(targets: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    """Row and column of each target that is among the (ascending, distinct) negatives."""
+    column = torch.searchsorted(items, targets).clamp_(max=len(items) - 1)
+    row = torch.nonzero(items[column] == targets).squeeze(1)
+    return row, column[row]
+
+
+class _SampledSoftmax(torch.autograd.Function):
+    """Cross-entropy of the target against the negatives, with the gradient made in the forward pass.
+
+    The probabilities [T, N] are the largest thing in a training step; here they are written once and never kept.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, items: Tensor, log_weight: Tensor) -> Tensor:
+        n_targets = len(targets)
+        positive = table[targets]
+        # The last row is a stand-in for each position's own target, filled in below.
+        negative = torch.cat([table[items], table.new_zeros(1, table.shape[1])])
+        logits = states @ negative.T
+        logits[:, :-1] += log_weight
+        logits[:, -1] = (states * positive).sum(1)
+        row, column = _collisions(targets, items)
+        logits[row, column] = float("-inf")
+        probabilities = torch.softmax(logits, dim=1)
+        hit = probabilities[:, -1].clone()
+        if any(ctx.needs_input_grad[:2]):
+            pull = ((hit - 1) / n_targets)[:, None]
+            # The stand-in's row is zero, so it adds nothing to the product; its own part is the second term.
+            states_gradient = probabilities @ negative / n_targets + pull * positive
+            table_gradient = torch.zeros_like(table)
+            table_gradient.index_add_(0, targets, pull * states)
+            table_gradient.index_add_(0, items, (probabilities.T @ states)[:-1], alpha=1 / n_targets)
+            ctx.save_for_backward(states_gradient, table_gradient)
+        return -hit.clamp_(min=SMALLEST).log_().mean()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        states_gradient, table_gradient = ctx.saved_tensors
+        return gradient * states_gradient, gradient * table_gradient, None, None, None
+
+
+def sampled_softmax(states: Tensor, table: Tensor, targets: Tensor, negatives: Negatives) -> Tensor:
+    """Softmax cross-entropy against a sample, corrected for how it was drawn (logQ).
+
+    The denominator is exp(s⁺) + Σ_j w_j exp(s_j) over the negatives other than the target, with importance weights
+    w_j: an unbiased estimate of the full softmax's. Source: Bengio & Senécal 2008; Yi et al., RecSys 2019 (logQ
+    correction).
+
+    Args:
+        states: float [T, d].
+        table: float [≥ I, d], item vectors; rows past I (padding) get no gradient.
+        targets: int64 [T].
+        negatives: Shared by all targets.
+    """
+    loss: Tensor = _SampledSoftmax.apply(states, table, targets, negatives.items, negatives.log_weight)
+    return loss
+
+
+class _ChunkedSoftmax(torch.autograd.Function):
+    """Full cross-entropy over row chunks; only one chunk's probabilities exist at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, n_items: int, chunk: int) -> Tensor:
+        items = table[:n_items]
+        wanted = any(ctx.needs_input_grad[:2])
+        states_gradient = torch.empty_like(states) if wanted else None
+        table_gradient = torch.zeros_like(table) if wanted else None
+        total = states.new_zeros((), dtype=torch.float64)
+        for start in range(0, len(states), chunk):
+            part, target = states[start : start + chunk], targets[start : start + chunk]
+            probabilities = torch.softmax(part @ items.T, dim=1)
+            hit = probabilities.gather(1, target[:, None])
+            total -= hit.clamp(min=SMALLEST).log().sum()
+            if states_gradient is not None and table_gradient is not None:
+                probabilities.scatter_add_(1, target[:, None], -torch.ones_like(hit))
+                states_gradient[start : start + chunk] = probabilities @ items
+                table_gradient[:n_items].addmm_(probabilities.T, part)
+        if states_gradient is not None and table_gradient is not None:
+            ctx.save_for_backward(states_gradient.div_(len(states)), table_gradient.div_(len(states)))
+        return (total / len(states)).to(states.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        states_gradient, table_gradient = ctx.saved_tensors
+        return gradient * states_gradient, gradient * table_gradient, None, None, None
+
+
+def softmax(states: Tensor, table: Tensor, targets: Tensor, n_items: int, chunk: int = 1024) -> Tensor:
+    """Cross-entropy over all items, T·I·d operations, at most ``chunk`` · I numbers of memory at a time.
+
+    Args:
+        states: float [T, d].
+        table: float [≥ I, d]; rows past ``n_items`` are no candidates.
+        targets: int64 [T].
+        n_items: I.
+        chunk: Positions scored at a time.
+    """
+    loss: Tensor = _ChunkedSoftmax.apply(states, table, targets, n_items, chunk)
+    return loss
+
+
+def _scores(states: Tensor, table: Tensor, targets: Tensor, negatives: Negatives) -> tuple[Tensor, Tensor, Tensor]:
+    """Score of each target [T], of each negative [T, N], and False where a negative is the target."""
+    positive = (states * F.embedding(targets, table)).sum(1)
+    negative = states @ F.embedding(negatives.items, table).T
+    valid = torch.ones(negative.shape, dtype=torch.bool, device=states.device)
+    valid[_collisions(targets, negatives.items)] = False
+    return positive, negative, valid
+
+
+def gbce(
+    states: Tensor, table: Tensor, targets: Tensor, negatives: Negatives, n_items: int, calibration: float = 0.75
+) -> Tensor:
+    """Generalised binary cross-entropy, which takes back the overconfidence that sampling causes.
+
+    -(β log σ(s⁺) + Σ_j log(1 - σ(s_j))) with β = α(t(1 - 1/α) + 1/α) and sampling rate α = N/(I - 1).
+    Source: Petrov & Macdonald, gSASRec, RecSys 2023, arXiv:2308.07192, eq. 7 to 9.
+
+    Args:
+        states: float [T, d].
+        table: float [≥ I, d].
+        targets: int64 [T].
+        negatives: Shared by all targets.
+        n_items: I.
+        calibration: t; 0 is plain binary cross-entropy, 1 fully calibrated; usual 0.75.
+    """
+    rate = min(1.0, len(negatives.items) / max(1, n_items - 1))
+    power = rate * (calibration * (1 - 1 / rate) + 1 / rate)
+    positive, negative, valid = _scores(states, table, targets, negatives)
+    misses = F.softplus(negative).masked_fill(~valid, 0.0).sum(1)
+    return (power * F.softplus(-positive) + misses).mean()
+
+
+def bce(states: Tensor, table: Tensor, targets: Tensor, negatives: Negatives) -> Tensor:
+    """Binary cross-entropy with the negatives averaged, so that they weigh as much as the target.
+
+    Source: Kang & McAuley, SASRec, ICDM 2018, arXiv:1808.09781, eq. 6 (there with one negative per position).
+
+    Args:
+        states: float [T, d].
+        table: float [≥ I, d].
+        targets: int64 [T].
+        negatives: Shared by all targets.
+    """
+    positive, negative, valid = _scores(states, table, targets, negatives)
+    misses = F.softplus(negative).masked_fill(~valid, 0.0).sum(1) / valid.sum(1).clamp(min=1)
+    return (F.softplus(-positive) + misses).mean()
+
+
+def bpr(states: Tensor, table: Tensor, targets: Tensor, negatives: Negatives) -> Tensor:
+    """Pairwise loss -log σ(s⁺ - s_j), mean over the negatives. Source: Rendle et al., UAI 2009, arXiv:1205.2618.
+
+    Args:
+        states: float [T, d].
+        table: float [≥ I, d].
+        targets: int64 [T].
+        negatives: Shared by all targets.
+    """
+    positive, negative, valid = _scores(states, table, targets, negatives)
+    losses = F.softplus(negative - positive[:, None]).masked_fill(~valid, 0.0)
+    return (losses.sum(1) / valid.sum(1).clamp(min=1)).mean()
+
+
+def next_item_loss(
+    name: LossName, states: Tensor, table: Tensor, targets: Tensor, negatives: Negatives, n_items: int
+) -> Tensor:
+    """The loss of a given name, for models that let the user choose.
+
+    Args:
+        name: One of ``LossName``.
+        states: float [T, d].
+        table: float [≥ I, d].
+        targets: int64 [T].
+        negatives: Shared by all targets; unused by ``softmax``.
+        n_items: I.
+    """
+    if name == "softmax":
+        return softmax(states, table, targets, n_items)
+    if name == "sampled_softmax":
+        return sampled_softmax(states, table, targets, negatives)
+    if name == "gbce":
+        return gbce(states, table, targets, negatives, n_items)
+    if name == "bce":
+        return bce(states, table, targets, negatives)
+    return bpr(states, table, targets, negatives)

@@ -1,0 +1,55 @@
+"""Data parallelism under ``torchrun``: every process cuts the same batches, takes its share, and sums gradients.
+
+The loss of a batch is a mean over targets, so each process weighs its gradient by its share of the targets; the sum is
+then the gradient one process would have had.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[tuple[int, int]]:
+    """Join the group that ``torchrun`` announced, if it did.
+
+    Yields:
+        This process's number and how many there are; (0, 1) outside ``torchrun``.
+    """
+    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield 0, 1
+        return
+    joined_here = not dist.is_initialized()
+    if joined_here:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield dist.get_rank(), dist.get_world_size()
+    finally:
+        if joined_here:
+            dist.destroy_process_group()
+
+
+def sum_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replace each gradient by its sum over processes, in one message."""
+    held = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in held:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    gradients = [parameter.grad for parameter in held if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def agree(value: float, device: torch.device) -> float:
+    """The first process's number, in every process."""
+    box = torch.tensor([value], dtype=torch.float64, device=device)
+    dist.broadcast(box, 0)
+    return float(box)
