@@ -125,12 +125,16 @@ class Recommender(nn.Module):
 
     def serves(self, query: Query) -> npt.NDArray[np.bool_]:
         """bool [B], which questions this model can answer itself."""
+        trained = self.trained_users.cpu().numpy()
+        known = (query.users >= 0) & trained[np.maximum(query.users, 0)]
+        told = np.asarray(query.history.lengths > 0)
+        if self.reads == {"user", "history"} and self.serves_new_users:
+            return known | told  # the learnt vector of a trained person, the history of anybody else
         able = np.ones(len(query), bool)
         if "history" in self.reads:
-            able &= query.history.lengths > 0
-        if "user" in self.reads and not (self.serves_new_users and "history" in self.reads):
-            trained = self.trained_users.cpu().numpy()
-            able &= (query.users >= 0) & trained[np.maximum(query.users, 0)]
+            able &= told
+        if "user" in self.reads:
+            able &= known
         return able
 
     @torch.no_grad()
