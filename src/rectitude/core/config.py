@@ -38,7 +38,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f"'{assignment}' is not a setting", where="--set", fix="Write it as key=value")
         try:
             values[key.strip()] = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # also numbers of thousands of digits and absurdly deep lists
             values[key.strip()] = text
     return values
 
@@ -47,7 +47,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """Read a TOML or JSON file of settings.
 
     Raises:
-        ConfigError: The file is missing, is neither TOML nor JSON, or does not hold a table.
+        ConfigError: The file is missing or unreadable, is neither TOML nor JSON, or does not hold a table.
     """
     path = Path(path)
     try:
@@ -56,6 +56,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise ConfigError("The configuration file does not exist", where=str(path)) from error
     except UnicodeDecodeError as error:
         raise ConfigError("The configuration file is not UTF-8 text", where=str(path)) from error
+    except OSError as error:
+        raise ConfigError(f"The configuration file cannot be read: {error.strerror}", where=str(path)) from error
     try:
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:

@@ -89,8 +89,13 @@ def replace_folder(target: str | Path) -> Iterator[Path]:
 
     Yields:
         An empty folder to write into. If the block raises, it is removed and ``target`` is as it was.
+
+    Raises:
+        RectitudeError: ``target`` is a file, cannot be written, or the disk is full.
     """
     target = Path(target)
+    if target.exists() and not target.is_dir():
+        raise RectitudeError("A folder is wanted, and this is a file", where=str(target), fix="Give another name")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new."))
