@@ -121,7 +121,7 @@ def evaluate_fold(
         model: Any recommender; it is put into evaluation mode and back.
         fold: Questions and held-out items.
         ks: Cut-offs.
-        mask_seen: Leave the items of a question's history out of the ranking; otherwise they are candidates like others.
+        mask_seen: Leave the items of a question's history out of the ranking; they are candidates like others if False.
         memory_budget: Bytes for the scores of one block; see :func:`block_rows`.
         seed: Of the bootstrap intervals.
         train_popularity: [I] training interactions per item, for novelty and long-tail share; the model's own count if

@@ -81,7 +81,8 @@ def bootstrap_intervals(
     """
     tail = (1 - confidence) / 2
     low, high = np.quantile(bootstrap_means(values, seed, resamples), [tail, 1 - tail], axis=0)
-    return [Interval(*map(float, row)) for row in zip(values.mean(axis=0), low, high, strict=True)]
+    means = [column.mean() for column in values.T]
+    return [Interval(*map(float, ends)) for ends in zip(means, low, high, strict=True)]
 
 
 def bootstrap_interval(

@@ -84,20 +84,21 @@ def accuracy(
         inside = ranks <= k
         leading = inside & (order == 1)
         possible = np.minimum(n_targets, k)
-
-        def total(weights: Floats, kept: npt.NDArray[np.bool_]) -> Floats:
-            return np.bincount(queries[kept], weights[kept], n_queries)
-
         found = np.bincount(queries[inside], minlength=n_queries)
         by_k[k] = {
-            "ndcg": total(gains, inside) / ideal[possible],
+            "ndcg": _totals(queries, gains, inside, n_queries) / ideal[possible],
             "recall": found / n_targets,
             "hr": (found > 0).astype(np.float64),
             "precision": found / k,
-            "mrr": total(1 / ranks, leading),
-            "map": total(precisions, inside) / possible,
+            "mrr": _totals(queries, 1 / ranks, leading, n_queries),
+            "map": _totals(queries, precisions, inside, n_queries) / possible,
         }
     return {f"{metric}@{k}": by_k[k][metric] for metric in ACCURACY for k in ks}
+
+
+def _totals(queries: npt.NDArray[np.int64], weights: Floats, kept: npt.NDArray[np.bool_], n_queries: int) -> Floats:
+    """float64 [Q], sum of each query's kept weights."""
+    return np.bincount(queries[kept], weights[kept], n_queries).astype(np.float64, copy=False)
 
 
 def tail_items(popularity: Floats) -> npt.NDArray[np.bool_]:
