@@ -310,10 +310,12 @@ def _spread(
 
 def _sorted(interactions: pl.DataFrame, order_by: pl.Series | None, keep: pl.Series | None) -> pl.DataFrame:
     """Rows by user, then time (missing last), then the order of the source."""
-    keys = interactions.select(USER)
-    if order_by is not None:
-        keys = keys.with_columns(order_by.alias("time"))
+    user = interactions[USER].to_numpy()
+    if order_by is None:
+        order = np.argsort(user, kind="stable")
+    else:
+        last = np.iinfo(np.int64).max if order_by.dtype.is_integer() else np.inf
+        order = np.lexsort((order_by.fill_null(last).to_numpy(), user))
     if keep is not None:
-        interactions, keys = interactions.filter(keep), keys.filter(keep)
-    order = keys.with_row_index("row").sort(keys.columns, nulls_last=True, maintain_order=True)["row"]
+        order = order[keep.to_numpy()[order]]
     return interactions[order]

@@ -64,6 +64,7 @@ class Split:
         config: The rule it was made by.
         train: n_users rows; users held out altogether have an empty row.
         valid: Fold for choosing and early stopping.
+        known: n_users rows, all events but the test answers: what a served model may be asked with.
         n_items: Catalogue size.
         cold_items: bool [n_items], items without any training interaction.
         notes: What the rule had to leave out, one sentence each.
@@ -72,6 +73,7 @@ class Split:
     config: SplitConfig
     train: Histories
     valid: Fold
+    known: Histories
     n_items: int
     notes: tuple[str, ...] = ()
     _test: Fold | None = None
@@ -112,7 +114,7 @@ class Split:
 
     def development(self) -> Split:
         """The same split without its test fold: what trainers and tuners are given."""
-        return Split(self.config, self.train, self.valid, self.n_items, self.notes)
+        return Split(self.config, self.train, self.valid, self.known, self.n_items, self.notes)
 
     def protocol(self) -> dict[str, Any]:
         """What must be known to make this split again."""
@@ -127,6 +129,12 @@ def split(dataset: Dataset, config: SplitConfig | None = None) -> Split:
         DataError: Nothing is left to train on or to ask about.
     """
     config = config or SplitConfig()
+    if config.valid_share + config.test_share >= 1:
+        raise ConfigError(
+            f"valid_share {config.valid_share:g} and test_share {config.test_share:g} leave nothing to train on",
+            where="split",
+            fix="Lower them; 0.1 each is usual",
+        )
     if dataset.n_users < 2 or dataset.n_items < 2:
         raise DataError(
             f"'{dataset.name}' has {dataset.n_users} user(s) and {dataset.n_items} item(s)",
@@ -159,16 +167,21 @@ def _assemble(dataset: Dataset, config: SplitConfig, assignment: npt.NDArray[np.
 
     train = rows(assignment == TRAIN)
     folds = []
+    repeats = 0
     for number in (VALID, TEST):
         past = rows(assignment < number)
         if config.rule == "cold-item":
             past = rows(assignment == TRAIN)
         elif config.rule == "cold-user":
             past = rows(assignment == _known_half(number))
-        targets = _new_targets(past, rows(assignment == number), dataset.n_items)
+        future = rows(assignment == number)
+        targets = _new_targets(past, future, dataset.n_items)
+        repeats += len(future.items) - len(targets.items)
         asked = np.flatnonzero(targets.lengths > 0).astype(np.int32)
         folds.append(Fold(asked, past.take(asked), targets.take(asked)))
-    return Split(config, train, folds[0], dataset.n_items, tuple(notes), folds[1])
+    if repeats:
+        notes.append(f"{repeats} held-out interactions repeat an item the user already has and are not asked about")
+    return Split(config, train, folds[0], rows(assignment != TEST), dataset.n_items, tuple(notes), folds[1])
 
 
 def _known_half(number: int) -> int:
@@ -192,6 +205,8 @@ def _leave_one_out(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[n
     enough = np.repeat(lengths >= 3, lengths)
     assignment = np.where(enough & (from_end == 1), TEST, np.where(enough & (from_end == 2), VALID, TRAIN))
     notes = ["Leave-one-out lets a model learn from other people's later events; judge for production by 'temporal'"]
+    if dataset.source.get("time") == "order":
+        notes.append("The data have no time: a user's last interaction is the last in the file; consider 'ratio'")
     if short := int((lengths < 3).sum()):
         notes.append(f"{short} users with fewer than 3 interactions are only trained on")
     return assignment.astype(np.int8), notes
@@ -202,6 +217,11 @@ def _temporal(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[np.int
         raise ConfigError(
             f"A temporal split needs a timestamp, and '{dataset.name}' has none",
             fix="Use --split leave-one-out or ratio",
+        )
+    if missing := dataset.interactions[TIMESTAMP].null_count():
+        raise ConfigError(
+            f"A temporal split needs every timestamp, and {missing} interactions of '{dataset.name}' have none",
+            fix="Use --split column or leave-one-out",
         )
     time = dataset.interactions[TIMESTAMP].to_numpy()
     order = np.sort(time)
@@ -241,13 +261,17 @@ def _draw(n: int, config: SplitConfig) -> npt.NDArray[np.int8]:
 
 
 def _cold_user(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[np.int8], list[str]]:
-    """Held-out users show their earlier 80 % at question time and are asked about the rest."""
+    """Held-out users show their earlier 80 % at question time and are asked about the rest, one event at least."""
     histories = dataset.histories()
+    lengths = histories.lengths
     fold = np.repeat(_draw(dataset.n_users, config), histories.lengths)
     position = np.arange(len(histories.items)) - np.repeat(histories.offsets[:-1], histories.lengths)
-    known = position < np.repeat(np.ceil(histories.lengths * 0.8).astype(np.int64), histories.lengths)
-    shown = (fold != TRAIN) & known
-    return np.where(shown, fold + 10, fold).astype(np.int8), []
+    n_known = np.minimum(np.ceil(lengths * 0.8).astype(np.int64), lengths - 1)
+    n_known[lengths == 1] = 1
+    shown = (fold != TRAIN) & (position < np.repeat(n_known, lengths))
+    single = int(((fold != TRAIN) & np.repeat(lengths == 1, lengths)).sum())
+    notes = [f"{single} held-out users have a single interaction and are not asked"] if single else []
+    return np.where(shown, fold + 10, fold).astype(np.int8), notes
 
 
 def _cold_item(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[np.int8], list[str]]:
@@ -264,7 +288,31 @@ def _column(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[np.int8]
         raise DataError(
             f"The split column holds {unknown[0]!r}", where="column 'split'", fix="Use train, valid (or tune) and test"
         )
-    return column.replace_strict(names, return_dtype=pl.Int8).to_numpy(), []
+    assignment = column.replace_strict(names, return_dtype=pl.Int8).to_numpy().copy()
+    if (assignment == VALID).any():
+        return assignment, []
+    return _with_validation(dataset, config, assignment)
+
+
+def _with_validation(
+    dataset: Dataset, config: SplitConfig, assignment: npt.NDArray[np.int8]
+) -> tuple[npt.NDArray[np.int8], list[str]]:
+    """A validation fold out of a published training part: each user's last event, or a random share without time."""
+    rows = np.flatnonzero(assignment == TRAIN)
+    histories = Histories.from_pairs(dataset.interactions[USER].to_numpy()[rows], rows, dataset.n_users)
+    lengths = histories.lengths
+    if dataset.source.get("time", "timestamp") == "order":
+        key = np.random.default_rng(config.seed).random(len(rows))
+        rows = rows[np.lexsort((key, histories.rows))]
+        n_valid = np.floor(lengths * config.valid_share + 0.5).astype(np.int64)
+        how = f"{config.valid_share:g} of each user's training interactions, drawn at random"
+    else:
+        n_valid = (lengths >= 2).astype(np.int64)
+        how = "each user's last training interaction"
+    n_valid[lengths - n_valid < 1] = 0
+    from_end = np.repeat(histories.offsets[1:], lengths) - np.arange(len(rows))
+    assignment[rows[from_end <= np.repeat(n_valid, lengths)]] = VALID
+    return assignment, [f"The split column has no validation part: {how} took its place"]
 
 
 _RULES = {

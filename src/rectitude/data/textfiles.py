@@ -17,7 +17,7 @@ from rectitude.data.place import Source
 
 _SEPARATORS = ("::", "\t", ",", ";", "|", " ")
 _SPOKEN = {"::": "'::'", "\t": "tab", ",": "comma", ";": "semicolon", "|": "'|'", " ": "space"}
-_MEMORY_PER_BYTE = 5
+_MEMORY_PER_BYTE = 10
 """Peak bytes in memory per byte of text: the text, its columns as strings, the integer columns."""
 _COMPRESSION = 5
 """Usual gain of gzip on tables of ids."""

@@ -13,7 +13,7 @@ _UNITS = (
     (1e11, "seconds", 1),
     (1e14, "milliseconds", 10**3),
     (1e17, "microseconds", 10**6),
-    (1e20, "nanoseconds", 10**9),
+    (9e18, "nanoseconds", 10**9),
 )
 """Largest plausible magnitude, name, ticks per second: 1e11 seconds is the year 5138."""
 
@@ -82,12 +82,12 @@ def _are_dates(numbers: pl.Series) -> bool:
 
 
 def _parse_numbers(source: Source, column: str, values: pl.Series) -> tuple[pl.Series, pl.Series, list[str]]:
-    if values.dtype.is_float():
-        values = values.fill_nan(None)
+    if not values.dtype.is_integer():
+        values = values.cast(pl.Float64).fill_nan(None)
         if values.is_infinite().any():
             row = int(values.is_infinite().fill_null(value=False).arg_max() or 0)
             raise DataError("The timestamp is infinite", where=source.at(row, column), fix="Correct the value")
-    size = values.abs().cast(pl.Float64)
+    size = values.cast(pl.Float64).abs()
     largest, smallest = size.max(), size.filter(size > 1e8).min()
     if not isinstance(largest, float):
         return values.cast(pl.Int64), values.cast(pl.Int64), []
@@ -106,8 +106,10 @@ def _parse_numbers(source: Source, column: str, values: pl.Series) -> tuple[pl.S
         notes.append(f"Timestamps of '{column}' are in {unit}; they are kept in seconds, their order at full precision")
     elif largest < 1e8:
         notes.append(f"Times of '{column}' are small numbers (up to {largest:.0f}); they are used as they are")
-    seconds = values // ticks if values.dtype.is_integer() else (values / ticks).floor()
-    return values, seconds.cast(pl.Int64), notes
+    if values.dtype.is_integer():
+        values = values.cast(pl.Int64)
+        return values, values // ticks, notes
+    return values, (values / ticks).floor().cast(pl.Int64), notes
 
 
 def _unit(source: Source, column: str, size: float, values: pl.Series) -> tuple[str, int]:
