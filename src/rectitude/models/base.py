@@ -10,6 +10,7 @@ Letters: B batch, I items, U users, d width.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,12 +27,41 @@ from rectitude.models.query import Query
 Reads = Literal["user", "history"]
 
 
+@dataclass(frozen=True)
+class Range:
+    """Where tuning looks for a number; whole numbers if both ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What tuning chooses among."""
+
+    options: tuple[Any, ...]
+
+
 class ModelConfig(Settings):
     """Settings of a model that is not trained by gradient."""
+
+    search: ClassVar[dict[str, Range | Choice]] = {}
+    """What ``tune`` varies and where; each class adds to what it inherits."""
+
+    @classmethod
+    def search_space(cls) -> dict[str, Range | Choice]:
+        """The ranges of this class and of all it inherits from."""
+        space: dict[str, Range | Choice] = {}
+        for ancestor in reversed(cls.__mro__):
+            space |= vars(ancestor).get("search", {})
+        return space
 
 
 class GradientConfig(ModelConfig):
     """Settings every gradient-trained model has; the Trainer reads them."""
+
+    search: ClassVar[dict[str, Range | Choice]] = {"learning_rate": Range(3e-4, 1e-2, log=True)}
 
     learning_rate: float = Field(1e-3, gt=0)
     """Step size of Adam; usual range 1e-4 to 1e-2."""

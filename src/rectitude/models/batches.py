@@ -152,21 +152,28 @@ class SequenceBatches:
             batches = [pool[i : i + size] for i in range(0, len(pool), size)]
             for number in torch.randperm(len(batches), generator=generator).tolist():
                 rows = batches[number]
-                yield self._cut(users[rows], begins[rows], counts[rows], self.sampler.draw(generator))
+                yield self._cut(users[rows], begins[rows], counts[rows], generator)
+
+    def _width(self, longest: int) -> int:
+        """Columns of a batch: few different widths, since kernels are compiled per shape (see ``nn.losses``)."""
+        return min(-(-longest // 8) * 8, self.max_length)
 
     def _cut(
         self,
         users: npt.NDArray[np.int64],
         begins: npt.NDArray[np.int64],
         counts: npt.NDArray[np.int64],
-        negatives: Negatives,
+        generator: torch.Generator,
     ) -> SequenceBatch:
-        column = np.arange(int(counts.max()))
+        """The batch of the windows that begin at ``begins`` and have ``counts`` targets."""
+        column = np.arange(self._width(int(counts.max())))
         inside = column < counts[:, None]
         source = np.where(inside, begins[:, None] + column, 0)
         inputs = np.where(inside, self.train.items[source], self.n_items).astype(np.int64)
         targets = np.where(inside, self.train.items[source + 1], -1).astype(np.int64)
-        return SequenceBatch(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(users), negatives)
+        return SequenceBatch(
+            torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(users), self.sampler.draw(generator)
+        )
 
 
 @dataclass(frozen=True, eq=False)

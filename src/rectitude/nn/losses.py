@@ -72,6 +72,19 @@ def _collisions(targets: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
     return row, column[row]
 
 
+def _rounded(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
+def _padded(states: Tensor) -> Tensor:
+    """[T, d] with zero rows up to a multiple of 256.
+
+    Matrix products on a CPU compile a kernel for each shape they meet: with T different in every batch, that costs
+    more time than the products and memory without end.
+    """
+    return F.pad(states, (0, 0, 0, _rounded(len(states), 256) - len(states)))
+
+
 class _SampledSoftmax(torch.autograd.Function):
     """Cross-entropy of the target against the negatives, with the gradient made in the forward pass.
 
@@ -80,24 +93,28 @@ class _SampledSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, items: Tensor, log_weight: Tensor) -> Tensor:
-        n_targets = len(targets)
+        n_targets, n_items = len(targets), len(items)
+        rows = _padded(states)
         positive = table[targets]
-        # The last row is a stand-in for each position's own target, filled in below.
-        negative = torch.cat([table[items], table.new_zeros(1, table.shape[1])])
-        logits = states @ negative.T
-        logits[:, :-1] += log_weight
-        logits[:, -1] = (states * positive).sum(1)
+        # One column more than negatives stands for each position's own target; its row is zero and filled in below.
+        width = _rounded(n_items + 1, 32)
+        negative = table.new_zeros(width, table.shape[1])
+        negative[:n_items] = table[items]
+        correction = log_weight.new_full((width,), float("-inf"))
+        correction[:n_items], correction[-1] = log_weight, 0.0
+        logits = torch.addmm(correction, rows, negative.T)
+        logits[:n_targets, -1] = (states * positive).sum(1)
         row, column = _collisions(targets, items)
         logits[row, column] = float("-inf")
         probabilities = torch.softmax(logits, dim=1)
-        hit = probabilities[:, -1].clone()
+        hit = probabilities[:n_targets, -1].clone()
         if any(ctx.needs_input_grad[:2]):
             pull = ((hit - 1) / n_targets)[:, None]
-            # The stand-in's row is zero, so it adds nothing to the product; its own part is the second term.
-            states_gradient = probabilities @ negative / n_targets + pull * positive
+            # The stand-in's row is zero, so it adds nothing to the products; its own part is the second term.
+            states_gradient = (probabilities @ negative)[:n_targets] / n_targets + pull * positive
             table_gradient = torch.zeros_like(table)
             table_gradient.index_add_(0, targets, pull * states)
-            table_gradient.index_add_(0, items, (probabilities.T @ states)[:-1], alpha=1 / n_targets)
+            table_gradient.index_add_(0, items, (probabilities.T @ rows)[:n_items], alpha=1 / n_targets)
             ctx.save_for_backward(states_gradient, table_gradient)
         return -hit.clamp_(min=SMALLEST).log_().mean()
 
@@ -135,13 +152,15 @@ class _ChunkedSoftmax(torch.autograd.Function):
         table_gradient = torch.zeros_like(table) if wanted else None
         total = states.new_zeros((), dtype=torch.float64)
         for start in range(0, len(states), chunk):
-            part, target = states[start : start + chunk], targets[start : start + chunk]
+            target = targets[start : start + chunk, None]
+            n_targets = len(target)
+            part = _padded(states[start : start + chunk])
             probabilities = torch.softmax(part @ items.T, dim=1)
-            hit = probabilities.gather(1, target[:, None])
+            hit = probabilities[:n_targets].gather(1, target)
             total -= hit.clamp(min=SMALLEST).log().sum()
             if states_gradient is not None and table_gradient is not None:
-                probabilities.scatter_add_(1, target[:, None], -torch.ones_like(hit))
-                states_gradient[start : start + chunk] = probabilities @ items
+                probabilities[:n_targets].scatter_add_(1, target, -torch.ones_like(hit))
+                states_gradient[start : start + chunk] = (probabilities @ items)[:n_targets]
                 table_gradient[:n_items].addmm_(probabilities.T, part)
         if states_gradient is not None and table_gradient is not None:
             ctx.save_for_backward(states_gradient.div_(len(states)), table_gradient.div_(len(states)))
@@ -170,7 +189,7 @@ def softmax(states: Tensor, table: Tensor, targets: Tensor, n_items: int, chunk:
 def _scores(states: Tensor, table: Tensor, targets: Tensor, negatives: Negatives) -> tuple[Tensor, Tensor, Tensor]:
     """Score of each target [T], of each negative [T, N], and False where a negative is the target."""
     positive = (states * F.embedding(targets, table)).sum(1)
-    negative = states @ F.embedding(negatives.items, table).T
+    negative = (_padded(states) @ F.embedding(negatives.items, table).T)[: len(states)]
     valid = torch.ones(negative.shape, dtype=torch.bool, device=states.device)
     valid[_collisions(targets, negatives.items)] = False
     return positive, negative, valid

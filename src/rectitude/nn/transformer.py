@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rectitude.nn.dropout import Dropout
 
-_LONGEST_EXPLICIT = 128
+_LONGEST_EXPLICIT = 256
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:

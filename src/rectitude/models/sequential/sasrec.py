@@ -26,7 +26,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from rectitude.data.histories import Histories
-from rectitude.models.base import GradientConfig, Reads, Recommender
+from rectitude.models.base import Choice, GradientConfig, Range, Reads, Recommender
 from rectitude.models.batches import SequenceBatch, SequenceBatches
 from rectitude.models.query import Query
 from rectitude.nn.losses import LossName, NegativeSampler, next_item_loss
@@ -35,6 +35,12 @@ from rectitude.nn.transformer import Encoder, causal_bias
 
 class SequentialConfig(GradientConfig):
     """Settings that sequential models share."""
+
+    search: ClassVar[dict[str, Range | Choice]] = {
+        "n_factors": Choice((32, 64, 128)),
+        "dropout": Range(0.1, 0.5),
+        "n_negatives": Choice((128, 256, 512)),
+    }
 
     n_factors: int = Field(64, ge=2)
     """Width of item vectors and states; usual 32 to 256."""
@@ -54,6 +60,8 @@ class SequentialConfig(GradientConfig):
 
 class SASRecConfig(SequentialConfig):
     """Settings of SASRec."""
+
+    search: ClassVar[dict[str, Range | Choice]] = {"n_blocks": Choice((1, 2, 3)), "n_heads": Choice((1, 2, 4))}
 
     n_blocks: int = Field(2, ge=1)
     """Self-attention blocks; usual 1 to 4."""

@@ -1,0 +1,111 @@
+"""Search for settings on the validation fold. The test fold is not there to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rectitude.core.config import build
+from rectitude.core.errors import ConfigError, MissingExtraError
+from rectitude.data.dataset import Dataset
+from rectitude.data.split import Split
+from rectitude.evaluation.evaluator import evaluate_fold
+from rectitude.models.base import Choice, Recommender
+from rectitude.models.registry import model_class
+from rectitude.training.trainer import Trainer, pick_device, seeded
+
+
+def new_model(
+    name: str, settings: Mapping[str, Any], split: Split, seed: int, *, where: str = "settings"
+) -> Recommender:
+    """A fresh model of a given name whose first parameters follow from the seed.
+
+    Raises:
+        ConfigError: The name or a setting is unknown, or a value does not fit.
+    """
+    chosen = model_class(name)
+    config = build(chosen.Config, settings, where=where)
+    with seeded(seed, pick_device("cpu")):
+        return chosen(config, split.n_users, split.n_items)
+
+
+def tune(
+    dataset: Dataset,
+    split: Split,
+    model: str,
+    *,
+    n_trials: int = 20,
+    settings: Mapping[str, Any] | None = None,
+    metric: str = "ndcg@10",
+    seed: int = 0,
+    device: str = "auto",
+    storage: str | None = None,
+    report: Callable[[int, dict[str, Any], float], None] | None = None,
+) -> dict[str, Any]:
+    """Vary what the model's ``Config.search`` names and keep what validates best.
+
+    Args:
+        dataset: For its content.
+        split: Its test fold is not used; give :meth:`Split.development`.
+        model: Name.
+        n_trials: Trainings.
+        settings: Held fixed; a searched setting given here is not searched.
+        metric: On the validation fold.
+        seed: Of the search and of every training.
+        device: Where to train.
+        storage: Optuna storage address (``sqlite:///tune.db``) to go on from an interrupted search.
+        report: Called after each trial with its number, settings and value.
+
+    Returns:
+        ``{"best": settings, "value": best value, "metric", "trials": [{"number", "settings", "value"}, …]}``.
+
+    Raises:
+        ConfigError: There is nothing to search.
+        MissingExtraError: Optuna is not installed.
+    """
+    try:
+        import optuna
+    except ImportError as error:
+        raise MissingExtraError("optuna", "tune", "Tuning") from error
+    fixed = dict(settings or {})
+    space = {key: where for key, where in model_class(model).Config.search_space().items() if key not in fixed}
+    if not space:
+        raise ConfigError(f"'{model}' has no setting left to search", fix="Give fewer settings with --set")
+    split = split.development()
+
+    def objective(trial: Any) -> float:
+        values = dict(fixed)
+        for key, where in space.items():
+            if isinstance(where, Choice):
+                values[key] = trial.suggest_categorical(key, list(where.options))
+            elif isinstance(where.low, int) and isinstance(where.high, int):
+                values[key] = trial.suggest_int(key, where.low, where.high, log=where.log)
+            else:
+                values[key] = trial.suggest_float(key, where.low, where.high, log=where.log)
+        trained = new_model(model, values, split, seed)
+        k = int(metric.partition("@")[2])
+        Trainer(
+            trained, split, seed=seed, content=dataset.content, device=device, metric=metric, progress=False
+        ).train()
+        value = evaluate_fold(trained, split.valid, ks=(k,)).mean(metric)
+        trial.set_user_attr("settings", values)
+        if report is not None:
+            report(trial.number, values, value)
+        return value
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        storage=storage,
+        study_name=f"{model}-{dataset.hash}-{metric}",
+        load_if_exists=True,
+    )
+    study.optimize(objective, n_trials=n_trials)
+    trials = [
+        {"number": trial.number, "settings": trial.user_attrs["settings"], "value": trial.value}
+        for trial in study.trials
+        if trial.value is not None
+    ]
+    best = study.best_trial
+    return {"best": best.user_attrs["settings"], "value": best.value, "metric": metric, "trials": trials}
