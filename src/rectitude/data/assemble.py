@@ -109,7 +109,9 @@ def read_ids(source: Source, column: str, part: str) -> tuple[pl.Series, list[st
     """
     values = source.frame[column]
     if values.dtype.is_nested() or values.dtype == pl.Boolean:
-        raise DataError(f"Column '{column}' holds {values.dtype}, not {part} ids", where=source.name)
+        raise DataError(
+            f"Column '{column}' holds {values.dtype}, not {part} ids", where=source.name, fix="Name another: columns="
+        )
     if values.dtype.is_float():
         _refuse_first(source, column, part, values.is_null() | values.is_nan() | values.is_infinite())
         broken = values != values.floor()

@@ -138,6 +138,8 @@ def _read(path: PurePath, content: bytes, separator: str, header: bool, quoted: 
         )
     except pl.exceptions.PolarsError as error:
         raise _diagnose(path, content, separator, quoted, error) from error
+    if not header:
+        frame.columns = [f"column_{number}" for number in range(1, frame.width + 1)]
     names = [name.strip() for name in frame.columns]
     if twice := next((name for name in names if names.count(name) > 1 or "_duplicated_" in name), None):
         name = twice.partition("_duplicated_")[0]

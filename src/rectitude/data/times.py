@@ -57,7 +57,9 @@ def parse_times(
             return _parse_text(source, column, values, time_format)
         values = numbers
     if not values.dtype.is_numeric():
-        raise DataError(f"Column '{column}' holds {values.dtype}, not times", where=source.name)
+        raise DataError(
+            f"Column '{column}' holds {values.dtype}, not times", where=source.name, fix="Name another: columns="
+        )
     return _parse_numbers(source, column, values)
 
 
