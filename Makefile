@@ -28,7 +28,7 @@ demo: $(VENV)/.run
 	$(bin)/rectitude demo
 
 test: $(VENV)/.dev
-	$(bin)/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.dev
 	$(bin)/ruff check .

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any
 
 from rectitude.cli.main import app
+
 from rectitude.core.config import Settings
 from rectitude.data.catalogue import known_sets
 from rectitude.models.registry import model_class, model_names
@@ -12,7 +15,12 @@ from rectitude.models.registry import model_class, model_names
 
 def pages() -> dict[str, str]:
     """File name to Markdown."""
-    return {"models.md": models_table() + model_sections(), "sets.md": sets_table(), "cli.md": commands()}
+    return {
+        "models.md": models_table() + model_sections(),
+        "sets.md": sets_table(),
+        "cli.md": commands(),
+        "api.md": modules(),
+    }
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -53,6 +61,21 @@ def settings_table(config: type[Settings]) -> str:
         for key, field in config.model_fields.items()
     ]
     return _table(("setting", "default", "meaning"), rows) if rows else "No settings.\n"
+
+
+FLOORS = ("workflow", "data", "models", "nn", "training", "evaluation", "audit", "runs", "reporting", "core")
+
+
+def modules() -> str:
+    """Every module, floor by floor, in the words of its docstrings."""
+    text = ""
+    for floor in FLOORS:
+        package = import_module(f"rectitude.{floor}")
+        text += f"\n## rectitude.{floor}\n\n{(package.__doc__ or '').splitlines()[0]}\n"
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.ispkg:
+                text += f"\n### {module.name}\n\n```{{eval-rst}}\n.. automodule:: {module.name}\n```\n"
+    return text
 
 
 def sets_table() -> str:
