@@ -1,0 +1,225 @@
+"""``fit``: data in, a trained, validated, saved and explained run out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rectitude.core.config import build, origins
+from rectitude.core.errors import DataError, RunError
+from rectitude.data.columns import SPLIT
+from rectitude.data.dataset import Dataset
+from rectitude.data.readers import load
+from rectitude.data.split import Split, SplitConfig
+from rectitude.data.split import split as make_split
+from rectitude.evaluation.evaluator import evaluate_fold
+from rectitude.models.base import Recommender
+from rectitude.models.registry import model_class
+from rectitude.runs.folder import LINEAGE, METRICS, RunFolder, now
+from rectitude.training.loggers import CsvLogger, Logger, MlflowLogger, TensorBoardLogger, Tracker
+from rectitude.training.methods import Method
+from rectitude.training.run import Run
+from rectitude.training.saving import describe_training, write_trained
+from rectitude.training.trainer import Trainer
+from rectitude.training.tuning import new_model
+from rectitude.workflow.judging import record
+
+Layers = Mapping[str, Mapping[str, Any]]
+"""Settings by where they came from, weakest first: ``{"file run.toml": {…}, "--set": {…}}``."""
+
+
+def fit(
+    data: str | Path | Dataset | Any,
+    model: str = "sasrec",
+    *,
+    settings: Mapping[str, Any] | None = None,
+    layers: Layers | None = None,
+    split: str | SplitConfig | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    methods: Sequence[Method] = (),
+    device: str = "auto",
+    tracker: Tracker | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    announce: Callable[[str], None] | None = None,
+) -> Run:
+    """Train a recommender, judge it on the validation fold, and save it as a run folder.
+
+    A training that was interrupted has left its state beside ``out``; the same call with ``resume=True`` goes on as if
+    it had never stopped.
+
+    Args:
+        data: What :func:`rectitude.load` takes, or a dataset.
+        model: Name; see ``rectitude models``.
+        settings: Of the model; unknown names are refused.
+        layers: Settings by origin, for callers with several; ``settings`` come after them.
+        split: Rule, or a whole configuration; by default the data's own ``split`` column if it has one, else
+            leave-one-out.
+        seed: Of first parameters, batches, negatives and dropout.
+        out: Run folder; ``runs/DATA-MODEL-sSEED`` by default.
+        methods: Training plug-ins.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        tracker: ``tensorboard`` or ``mlflow`` besides the CSV curve.
+        resume: Go on with an interrupted training.
+        overwrite: Replace a run that is there, and drop an interrupted training.
+        progress: Show bars.
+        announce: Called with each sentence about what was guessed or dropped.
+
+    Raises:
+        ConfigError: A name or setting is unknown or does not fit.
+        DataError: The data cannot be used, or lacks content the model needs.
+        RunError: Something is where the run should go.
+    """
+    chosen = model_class(model)
+    layers = {**(layers or {}), **({"settings": settings} if settings else {})}
+    values = {key: value for layer in layers.values() for key, value in layer.items()}
+    dataset = data if isinstance(data, Dataset) else load(data, announce=announce)
+    target = Path(out) if out is not None else Path("runs") / f"{dataset.name}-{model}-s{seed}"
+    is_main = int(os.environ.get("RANK", "0")) == 0
+    if is_main:
+        RunFolder.check_target(target, overwrite=overwrite)
+    _check_content(dataset, chosen)
+    divided = make_split(dataset, _split_config(dataset, split))
+    for note in divided.notes if announce is not None else ():
+        announce(note)  # type: ignore[misc]
+    fresh = new_model(model, values, divided, seed, where=", ".join(layers) or "defaults")
+
+    state = _TrainingState(target, resume=resume, overwrite=overwrite, is_main=is_main)
+    trainer = Trainer(
+        fresh,
+        divided.development(),
+        seed=seed,
+        content=dataset.content,
+        methods=methods,
+        device=device,
+        checkpoint=state.checkpoint if fresh.trained_by == "gradient" else None,
+        resume=resume,
+        identity=_identity(dataset, divided, fresh, seed),
+        loggers=_loggers(state, tracker, fresh, target) if is_main and fresh.trained_by == "gradient" else (),
+        progress=progress,
+    )
+    result = trainer.train()
+    if not is_main:
+        raise SystemExit(0)
+
+    config = {
+        "kind": "recommender",
+        "model": model,
+        "settings": origins(fresh.config, {layer: list(keys) for layer, keys in layers.items()}),
+        "seed": seed,
+        "split": divided.protocol(),
+        "data": _about(dataset),
+        "training": describe_training(fresh, result),
+        "methods": [method.name for method in methods],
+        "notes": [*dataset.notes, *divided.notes],
+    }
+
+    def write(folder: Path) -> None:
+        write_trained(folder, fresh, dataset, divided, result)
+        (folder / METRICS).write_text("{}\n", encoding="utf-8")
+        (folder / LINEAGE).write_text('{"parent": null, "made_by": "fit", "at": "' + now() + '"}\n', encoding="utf-8")
+        state.keep_events(folder)
+
+    RunFolder.create(target, config, write, overwrite=overwrite or resume)
+    run = Run.load(target, device=str(trainer.device))
+    evaluation = evaluate_fold(
+        run.model, divided.valid, seed=seed, data_hash=dataset.hash, split=divided.protocol(), fold_name="valid"
+    )
+    record(run, dataset, divided, "valid", evaluation)
+    state.remove()
+    return run
+
+
+class _TrainingState:
+    """The folder beside the run that holds an unfinished training.
+
+    Args:
+        target: Where the run will be.
+        resume: It may be there.
+        overwrite: It is removed if it is there.
+        is_main: Only the first process touches it.
+    """
+
+    def __init__(self, target: Path, *, resume: bool, overwrite: bool, is_main: bool) -> None:
+        self.folder = target.with_name(f"{target.name}.training")
+        if not is_main:
+            return
+        if overwrite and not resume:
+            self.remove()
+        if self.checkpoint.exists() and not resume:
+            raise RunError(
+                "A training of this run was interrupted",
+                where=str(self.folder),
+                fix="Add --resume to go on with it, or --overwrite to start again",
+            )
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def curve(self) -> Path:
+        return self.folder / "curve.csv"
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "tensorboard"
+
+    def keep_events(self, folder: Path) -> None:
+        """Move TensorBoard's files into the run."""
+        if self.events.exists():
+            shutil.copytree(self.events, folder / "tensorboard")
+
+    def remove(self) -> None:
+        """The training has ended, or is to begin anew."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _split_config(dataset: Dataset, given: str | SplitConfig | Mapping[str, Any] | None) -> SplitConfig:
+    if isinstance(given, SplitConfig):
+        return given
+    if given is None:
+        given = "column" if SPLIT in dataset.interactions.columns else "leave-one-out"
+    return build(SplitConfig, {"rule": given} if isinstance(given, str) else given, where="split")
+
+
+def _check_content(dataset: Dataset, chosen: type[Recommender]) -> None:
+    for modality in chosen.content_needed:
+        if modality not in dataset.content:
+            have = ", ".join(dataset.content) or "none"
+            raise DataError(
+                f"{chosen.title} reads item content '{modality}', and '{dataset.name}' has {have}",
+                fix="Use a model that reads interactions only, or add the content to the data folder",
+            )
+
+
+def _identity(dataset: Dataset, divided: Split, model: Recommender, seed: int) -> dict[str, Any]:
+    settings = model.config.model_dump(mode="json")
+    for free in ("epochs", "patience"):  # a longer training may go on from a shorter one
+        settings.pop(free, None)
+    return {"data": dataset.hash, "split": divided.protocol(), "model": model.name, "settings": settings, "seed": seed}
+
+
+def _loggers(state: _TrainingState, tracker: Tracker | None, model: Recommender, target: Path) -> list[Logger]:
+    loggers: list[Logger] = [CsvLogger(state.curve, [])]
+    if tracker == "tensorboard":
+        loggers.append(TensorBoardLogger(state.events))
+    elif tracker == "mlflow":
+        loggers.append(MlflowLogger(target.name, model.config.model_dump(mode="json")))
+    return loggers
+
+
+def _about(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "hash": dataset.hash,
+        "users": dataset.n_users,
+        "items": dataset.n_items,
+        "interactions": dataset.n_interactions,
+        "source": dict(dataset.source),
+    }

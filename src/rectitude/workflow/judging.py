@@ -1,0 +1,199 @@
+"""``evaluate``: the only way to the test fold, and what is written into the run when it has been taken."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from rectitude.audit.card import recommender_card
+from rectitude.audit.findings import Example, ReportInput, Shown
+from rectitude.audit.report import recommender_report
+from rectitude.audit.slices import by_activity, by_popularity
+from rectitude.core.errors import ConfigError
+from rectitude.data.dataset import Dataset
+from rectitude.data.split import Fold, Split
+from rectitude.evaluation.evaluator import Evaluation, evaluate_fold
+from rectitude.evaluation.store import write_evaluation
+from rectitude.models.base import ModelConfig
+from rectitude.models.collaborative.popularity import Popularity
+from rectitude.runs.folder import CARD, CURVE, METRICS, REPORT
+from rectitude.training.run import Run
+
+FoldName = Literal["valid", "test"]
+KS = (5, 10, 20)
+_N_EXAMPLES = 10
+
+
+def evaluate(
+    run: Run | str | Path,
+    fold: FoldName = "test",
+    *,
+    ks: Sequence[int] = KS,
+    mask_seen: bool = True,
+    data: str | Path | Dataset | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Evaluation:
+    """Rank the whole catalogue for every question of a fold and write the figures into the run.
+
+    Metrics, model card and report of the run are replaced by ones that hold the new figures.
+
+    Args:
+        run: A run or its folder.
+        fold: ``test`` breaks the seal; ``valid`` is what training looked at.
+        ks: Cut-offs; 10 is needed for the report.
+        mask_seen: Leave out what is in a person's history.
+        data: Where the data is now, if it has moved.
+        seed: Of the bootstrap intervals.
+        progress: Show a bar.
+
+    Raises:
+        RunError: The run or its data cannot be read, or the data has changed.
+    """
+    run = run if isinstance(run, Run) else Run.load(run)
+    if fold not in ("valid", "test"):
+        raise ConfigError(f"There is no fold '{fold}'", fix="Use valid or test")
+    dataset = data if isinstance(data, Dataset) else run.dataset(data)
+    divided = run.split(dataset)
+    with divided.opened():
+        asked = divided.test if fold == "test" else divided.valid
+    evaluation = evaluate_fold(
+        run.model,
+        asked,
+        ks=ks,
+        mask_seen=mask_seen,
+        seed=seed,
+        data_hash=dataset.hash,
+        split=divided.protocol(),
+        fold_name=fold,
+        show_progress=progress,
+    )
+    record(run, dataset, divided, fold, evaluation, asked)
+    return evaluation
+
+
+def evaluation_file(run: Run, fold: FoldName) -> Path:
+    """Where the lists and per-person figures of a fold are kept."""
+    return run.path / f"evaluation-{fold}.parquet"
+
+
+def record(
+    run: Run, dataset: Dataset, divided: Split, fold: FoldName, evaluation: Evaluation, asked: Fold | None = None
+) -> None:
+    """Write an evaluation into its run: lists, metrics, model card and report."""
+    asked = asked or divided.valid
+    write_evaluation(evaluation_file(run, fold), evaluation)
+    metrics = {**run.folder.read_json(METRICS), fold: evaluation.to_dict()}
+    run.folder.write_json(METRICS, metrics)
+    told = report_input(run, dataset, divided, fold, evaluation, asked)
+    run.folder.write_text(CARD, recommender_card(told))
+    run.folder.write_text(REPORT, recommender_report(told))
+
+
+def report_input(
+    run: Run, dataset: Dataset, divided: Split, fold: FoldName, evaluation: Evaluation, asked: Fold
+) -> ReportInput:
+    """Everything the report and the card tell, gathered from the run and one evaluation of it."""
+    model, config = run.model, run.config
+    ks = evaluation.protocol["k"]
+    k = 10 if 10 in ks else ks[-1]
+    metric = f"ndcg@{k}"
+    lengths = asked.history.lengths
+    activity = {model.title: by_activity(evaluation.per_user[metric], lengths)}
+    baselines = {}
+    if model.name != Popularity.name:
+        rival = _popularity(divided)
+        judged = evaluate_fold(
+            rival, asked, ks=ks, mask_seen=evaluation.protocol["seen_items"] == "left out", seed=evaluation.seed
+        )
+        baselines[rival.title] = judged.summary()
+        activity[rival.title] = by_activity(judged.per_user[metric], lengths)
+    source = config["data"]["source"]
+    return ReportInput(
+        name=str(run.path),
+        model=model.name,
+        model_title=model.title,
+        paper=model.paper,
+        reads=sorted(model.reads),
+        serves_new_users=model.serves_new_users,
+        serves_new_items=model.serves_new_items,
+        dataset={
+            "name": dataset.name,
+            "people": dataset.n_users,
+            "items": dataset.n_items,
+            "interactions": dataset.n_interactions,
+            "hash": dataset.hash,
+            "origin": source.get("origin"),
+            "terms": source.get("terms"),
+        },
+        config=config["settings"],
+        protocol=evaluation.protocol,
+        summary=evaluation.summary(),
+        fold=fold,
+        single_target=bool((asked.targets.lengths == 1).all()),
+        baselines=baselines,
+        curve=_curve(run),
+        activity=activity,
+        activity_metric=metric,
+        popularity=by_popularity(evaluation.lists[:, :k], model.popularity.cpu().numpy().astype(np.int64)),
+        examples=_examples(run, evaluation, asked, k),
+        fallback_share=float((~evaluation.answered).mean()),
+        training=config["training"],
+        notes=config["notes"],
+        lineage=run.folder.read_json("lineage.json", default={}),
+        versions=config["versions"],
+    )
+
+
+def _popularity(divided: Split) -> Popularity:
+    rival = Popularity(ModelConfig(), divided.n_users, divided.n_items)
+    rival.prepare(divided.train)
+    rival.fit(divided.train, torch.Generator())
+    rival.eval()
+    rival.finish()
+    return rival
+
+
+def _curve(run: Run) -> list[dict[str, float | None]]:
+    path = run.path / CURVE
+    if not path.exists():
+        return []
+    rows: list[dict[str, float | None]] = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            valid = next((value for name, value in row.items() if name.startswith("valid_")), "")
+            rows.append(
+                {
+                    "epoch": float(row["epoch"]),
+                    "loss": float(row["loss"]),
+                    "valid_metric": float(valid) if valid else None,
+                    "seconds": float(row["seconds"]),
+                }
+            )
+    return rows
+
+
+def _examples(run: Run, evaluation: Evaluation, asked: Fold, k: int) -> list[Example]:
+    """People drawn at even distances through the fold, so that nobody chose them."""
+    chosen = np.unique(np.linspace(0, len(asked) - 1, min(_N_EXAMPLES, len(asked))).astype(np.int64))
+
+    def title(item: int) -> str:
+        return run.titles[item] or f"item {run.item_ids[item]}"
+
+    examples: list[Any] = []
+    for row in chosen.tolist():
+        held_out = set(asked.targets[row].tolist())
+        shown = [
+            Shown(rank, title(item), item in held_out)
+            for rank, item in enumerate(evaluation.lists[row, :k].tolist(), 1)
+            if item >= 0
+        ]
+        history = [title(item) for item in asked.history[row][::-1][:8].tolist()]
+        user = run.user_ids[int(asked.users[row])]
+        examples.append(Example(user, history, shown, [title(item) for item in sorted(held_out)][:8]))
+    return examples
