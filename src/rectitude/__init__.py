@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rectitude.core.about import __version__
+
 if TYPE_CHECKING:
     from rectitude.data.dataset import Dataset
     from rectitude.data.readers import load
@@ -23,13 +25,12 @@ if TYPE_CHECKING:
     from rectitude.training.tuning import tune
     from rectitude.workflow import compare, evaluate, export, fit
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Dataset",
     "Run",
     "Split",
     "SplitConfig",
+    "__version__",
     "compare",
     "evaluate",
     "export",

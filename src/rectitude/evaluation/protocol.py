@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-import rectitude
+from rectitude.core.about import __version__
 from rectitude.core.errors import RectitudeError
 from rectitude.data.split import Fold
 
@@ -30,7 +30,7 @@ def fold_hash(fold: Fold) -> str:
 def versions() -> dict[str, str]:
     """Versions of what computed the figures."""
     return {
-        "rectitude": rectitude.__version__,
+        "rectitude": __version__,
         "torch": version("torch"),
         "numpy": np.__version__,
         "python": platform.python_version(),

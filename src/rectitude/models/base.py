@@ -159,7 +159,7 @@ class Recommender(nn.Module):
         known = (query.users >= 0) & trained[np.maximum(query.users, 0)]
         told = np.asarray(query.history.lengths > 0)
         if self.reads == {"user", "history"} and self.serves_new_users:
-            return known | told  # the learnt vector of a trained person, the history of anybody else
+            return np.asarray(known | told)  # the learnt vector of a trained person, the history of anybody else
         able = np.ones(len(query), bool)
         if "history" in self.reads:
             able &= told

@@ -7,6 +7,7 @@ product. Letters: T targets, N negatives, I items, d width.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -137,8 +138,8 @@ def sampled_softmax(states: Tensor, table: Tensor, targets: Tensor, negatives: N
         targets: int64 [T].
         negatives: Shared by all targets.
     """
-    loss: Tensor = _SampledSoftmax.apply(states, table, targets, negatives.items, negatives.log_weight)
-    return loss
+    apply: Callable[..., Tensor] = _SampledSoftmax.apply
+    return apply(states, table, targets, negatives.items, negatives.log_weight)
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
@@ -182,8 +183,8 @@ def softmax(states: Tensor, table: Tensor, targets: Tensor, n_items: int, chunk:
         n_items: I.
         chunk: Positions scored at a time.
     """
-    loss: Tensor = _ChunkedSoftmax.apply(states, table, targets, n_items, chunk)
-    return loss
+    apply: Callable[..., Tensor] = _ChunkedSoftmax.apply
+    return apply(states, table, targets, n_items, chunk)
 
 
 def _scores(states: Tensor, table: Tensor, targets: Tensor, negatives: Negatives) -> tuple[Tensor, Tensor, Tensor]:
