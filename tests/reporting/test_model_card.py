@@ -100,7 +100,24 @@ def test_any_text_reads_back_as_itself(words: str) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["<script>alert(1)</script>", "[x](http://a)", "# no", "- no", "1. no", "a|b", "`c`", "*d*", "&lt;", "=", "> q"],
+    [
+        "<script>alert(1)</script>",
+        "[x](http://a)",
+        "# no",
+        "- no",
+        "1. no",
+        "a|b",
+        "`c`",
+        "*d*",
+        "&lt;",
+        "=",
+        "> q",
+        "--",
+        "- - -",
+        "--set",
+        "0.1.0",
+        "+",
+    ],
 )
 def test_signs_of_markdown_and_html_are_made_plain(words: str) -> None:
     (_, inline, _) = tokens(escape(words))
@@ -114,9 +131,12 @@ def test_a_fence_cannot_be_closed_from_inside() -> None:
 
 
 def test_nested_facts_become_one_level() -> None:
-    assert flat({"a": {"b_c": 1, "d": {"e": False}}, "f": [], "g": 0.5}) == {
+    assert flat({"a": {"b_c": 1, "d": {"e": False}}, "f": [], "g": 0.5, "h": {}, "i": None, "j": 2e6}) == {
         "a b c": "1",
         "a d e": "no",
         "f": "none",
         "g": "0.5",
+        "h": "none",
+        "i": "not set",
+        "j": "2000000",
     }

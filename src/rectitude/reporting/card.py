@@ -10,33 +10,40 @@ from typing import Any
 from rectitude.reporting.numbers import IntervalLike, decimals, interval_ends, number
 from rectitude.reporting.svg import clean
 
+_BLOCK_START = re.compile(r"^(?:[-+](?=\s|$)|-(?=[-\s]*$)|=(?==*$)|\d+[.)](?=\s|$))")
+"""Beginnings that would make a list, a rule or a heading of a line."""
+
 
 def escape(text: object) -> str:
     """Text as Markdown shows it: one line, with every sign that Markdown or HTML would act on made plain."""
     line = " ".join(clean(text).split())
     line = re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", line).replace("&", "&amp;")
-    return re.sub(r"^([-+=]|\d+[.)])", lambda found: f"{found[0][:-1]}\\{found[0][-1]}", line)
+    return _BLOCK_START.sub(lambda found: f"{found[0][:-1]}\\{found[0][-1]}", line)
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested facts as one level: ``{"split": {"rule": …}}`` becomes ``{"split rule": …}``; lists become text."""
+def plain(value: object) -> str:
+    """A value of a configuration or a protocol as one reads it: ``True`` is yes, ``None`` is not set."""
+    if value is None or isinstance(value, bool):
+        return {None: "not set", True: "yes", False: "no"}[value]
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() else f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {plain(part)}" for key, part in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(part) for part in value) or "none"
+    return str(value)
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, str]:
+    """Nested facts as one level: ``{"split": {"rule": …}}`` becomes ``{"split rule": …}``; values become text."""
     pairs: dict[str, str] = {}
     for key, value in values.items():
-        name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(value, Mapping):
-            pairs |= flat(value, f"{name} ")
-        elif isinstance(value, list | tuple):
-            pairs[name] = ", ".join(str(part) for part in value) or "none"
+        name = str(key).replace("_", " ")
+        if isinstance(value, Mapping) and value:
+            pairs |= {f"{name} {inner}": text for inner, text in flat(value).items()}
         else:
-            pairs[name] = _plain(value)
+            pairs[name] = plain(value)
     return pairs
-
-
-def _plain(value: object) -> str:
-    words = {None: "not set", True: "yes", False: "no"}
-    if value is None or isinstance(value, bool):
-        return words[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -91,7 +98,7 @@ class Card:
 
     def markdown(self) -> str:
         """The whole card. A part about which nothing is known says so rather than vanish."""
-        settings = [(key, _plain(entry["value"]), entry["origin"]) for key, entry in self.config.items()]
+        settings = [(key, plain(entry["value"]), entry["origin"]) for key, entry in self.config.items()]
         parts = [
             f"# {escape(self.title)}",
             escape(self.summary),

@@ -96,10 +96,10 @@ class Chart:
 
     def standalone(self) -> str:
         """A complete SVG file: its own style, light and dark, and the title drawn above."""
-        lines = _wrap(self.title, WIDE - 32)
+        lines = _wrap(self.title, WIDE - 8)
         top = 24 + 20 * len(lines)
         style = element("style", style_sheet("chart.css"))
-        head = Markup("").join(text(16, 26 + 20 * row, words, "finding") for row, words in enumerate(lines))
+        head = Markup("").join(text(4, 26 + 20 * row, words, "finding") for row, words in enumerate(lines))
         body = Markup('{}<rect class="paper" width="{}" height="{}"/>{}<g transform="translate(0 {})">{}</g>').format(
             style, self.wide.width, round(self.wide.height + top + 8), head, top, self.wide.body
         )

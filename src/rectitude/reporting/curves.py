@@ -242,7 +242,7 @@ def frontier(
                 parts.append(ring(px, py))
             says = f"{point.label}: {number(point.x, x_places)}, {number(point.y, y_places)}"
             parts.append(marker(px, py, series=series, shape="circle", hollow=not point.chosen, says=says))
-        placed: list[_Box] = []
+        placed = [(x(point.x) - 7, y(point.y) - 7, x(point.x) + 7, y(point.y) + 7) for point in points]
         for point in sorted(points, key=lambda point: not point.chosen):
             words = shorten(point.label, width / 2)
             box = _free_place(x(point.x), y(point.y), text_width(words), taken, placed, width, height - 46)
@@ -280,7 +280,7 @@ def _on_the_way(one: Trade, other: Trade, x: Scale, y: Scale) -> list[_Box]:
 def _free_place(
     x: float, y: float, wide: float, taken: Sequence[_Box], placed: Sequence[_Box], width: float, bottom: float
 ) -> _Box:
-    """Where a label of a point covers least, other labels first of all: beside it, above, below, at its corners."""
+    """Where a label of a point covers least, what is placed above all: beside it, above, below, at its corners."""
     half, gap = wide / 2, 12.0
     corners = [
         (x + gap, y - 9),

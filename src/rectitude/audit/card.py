@@ -1,0 +1,55 @@
+"""``README.md`` of a recommender run: the model card, written from the same facts as the report."""
+
+from __future__ import annotations
+
+import shlex
+
+from rectitude.audit.findings import ReportInput, serves, verdict
+from rectitude.reporting.card import Card
+from rectitude.reporting.numbers import percent, with_interval
+
+
+def recommender_card(run: ReportInput) -> str:
+    """The model card of a recommender run, in Markdown."""
+    name = shlex.quote(run.name)
+    card = Card(
+        title=f"{run.model_title} on {run.dataset.get('name', 'its data')}",
+        summary=f"A recommender trained by Rectitude. {verdict(run)}",
+        about={"model": run.model, "method": run.paper},
+        data=run.dataset,
+        training=run.training,
+        config=run.config,
+        metrics=run.summary,
+        protocol=run.protocol,
+        serves=[*serves(run), *_served(run)],
+        limits=_limits(run),
+        usage=(
+            ("Recommend to a person of the data", f"rectitude recommend {name} --user ID"),
+            ("Recommend from a history", f"rectitude recommend {name} --history ID,ID,ID"),
+            ("Judge it again", f"rectitude evaluate {name} --fold {run.fold}"),
+            ("Write every list to a file", f"rectitude export {name} --out lists.parquet"),
+        ),
+        lineage=run.lineage,
+        versions=run.versions,
+    )
+    return card.markdown()
+
+
+def _served(run: ReportInput) -> list[str]:
+    """How well, by activity, for this run's own groups."""
+    own = next(iter(run.activity.values()), ())
+    return [
+        f"{run.activity_metric} for the {group.n:,} people with {group.label} in their history: {with_interval(group)}."
+        for group in own
+    ]
+
+
+def _limits(run: ReportInput) -> list[str]:
+    limits = [
+        "Judged on what people chose from what they were once shown; whether they would have liked something else "
+        "is not known.",
+        *run.notes,
+    ]
+    if run.fallback_share:
+        limits.insert(0, f"Popularity, not the model, answered for {percent(run.fallback_share)} of the people judged.")
+    return limits
