@@ -4,12 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectitude.audit.slices import by_activity, by_popularity
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=80), st.integers(1, 6))
 def test_activity_groups_part_people_by_history_length(lengths: list[int], n_groups: int) -> None:
     found = np.array(lengths)
@@ -67,6 +68,7 @@ def test_popularity_shares_by_hand() -> None:
     assert [group.interactions for group in groups] == pytest.approx([0.5, 0.3, 0.2])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=60), st.integers(0, 2**32 - 1))
 def test_popularity_groups_share_out_everything(counts: list[int], seed: int) -> None:
     popularity = np.array([*counts, 1])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -88,6 +88,7 @@ def test_what_is_not_known_is_said() -> None:
         assert words in written
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_reads_back_as_itself(words: str) -> None:
     expected = " ".join(clean(words).split())

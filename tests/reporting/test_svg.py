@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectitude.reporting.svg import clean, element, fitted_scale, round_scale, shorten, spread, text, text_width
@@ -12,6 +12,7 @@ from rectitude.reporting.svg import clean, element, fitted_scale, round_scale, s
 values = st.lists(st.floats(-1e9, 1e9).map(lambda value: 0.0 if abs(value) < 1e-6 else value), min_size=1, max_size=20)
 
 
+@settings(deadline=None)
 @given(values, st.integers(2, 9), st.booleans(), st.booleans())
 def test_a_scale_covers_its_values_with_even_ticks(data: list[float], n_ticks: int, whole: bool, zero: bool) -> None:
     scale = round_scale(data, 50, 450, n_ticks=n_ticks, whole=whole, zero=zero)
@@ -51,6 +52,7 @@ def test_equal_values_get_a_scale_around_them() -> None:
     assert flat.low <= 0 < flat.high
 
 
+@settings(deadline=None)
 @given(values, st.floats(80, 600))
 def test_tick_labels_do_not_touch(data: list[float], width: float) -> None:
     scale = fitted_scale(data, 0, width)
@@ -60,6 +62,7 @@ def test_tick_labels_do_not_touch(data: list[float], width: float) -> None:
             assert scale(before) + one < scale(after) - other
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 200), max_size=10))
 def test_labels_are_moved_apart_in_order(positions: list[float]) -> None:
     placed = spread(positions, 17, 0, 200)
@@ -73,6 +76,7 @@ def test_labels_that_have_room_stay() -> None:
     assert spread([10, 50, 90], 17, 0, 200) == [10, 50, 90]
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_becomes_well_formed_and_comes_back(content: str) -> None:
     parsed = ET.fromstring(element("g", text(1, 2, content), content, says=content))  # noqa: S314

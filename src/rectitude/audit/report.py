@@ -168,7 +168,7 @@ def _training(run: ReportInput) -> list[Markup]:
         figures.append(
             lines(
                 f"Best after epoch {best[0]:.0f}: {name} {number(best[1])} on the validation fold",
-                "The ringed epoch is the one that was kept.",
+                "After each epoch; the best one is ringed.",
                 {name: quality},
                 epochs,
                 Axis(name, better="higher"),
