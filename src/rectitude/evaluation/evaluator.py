@@ -18,6 +18,7 @@ import torch
 from rectitude.core.errors import ConfigError, DataError, RectitudeError
 from rectitude.core.memory import total_memory
 from rectitude.core.progress import progress_bar
+from rectitude.data.histories import Histories
 from rectitude.data.split import Fold
 from rectitude.evaluation.intervals import Interval, bootstrap_intervals
 from rectitude.evaluation.metrics import accuracy, coverage_and_gini, hits, novelty_and_tail
@@ -32,6 +33,8 @@ _BLOCK_BYTES = 64 << 20
 """Blocks of this size are the fastest: larger ones fall out of the cache and return their pages after each use."""
 _FEWEST_ROWS, _MOST_ROWS = 64, 1024
 """Within memory, fewer rows read the item matrix too often, and more rows only enlarge what a model holds for each."""
+_MEASURED_AT_ONCE = 1 << 15
+"""Lists whose metrics are computed together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +144,8 @@ def evaluate_fold(
     begun = time.perf_counter()
     lists, list_scores, answered = _rank(model, fold, max(ks), mask_seen, memory_budget, show_progress)
 
-    targets = fold.targets.unique()
-    queries, ranks = hits(lists, targets.rows, targets.items, model.n_items)
-    per_user = accuracy(queries, ranks, targets.lengths, ks)
     popularity = model.popularity.cpu().numpy() if train_popularity is None else train_popularity
-    per_user |= novelty_and_tail(lists, popularity.astype(np.float64), ks)
+    per_user = _measure(lists, fold.targets.unique(), popularity.astype(np.float64), ks)
     overall = coverage_and_gini(lists, model.n_items, ks)
     protocol = stamp(
         fold,
@@ -207,6 +207,20 @@ def _rank(
     finally:
         model.train(was_training)
     return lists, list_scores, answered
+
+
+def _measure(
+    lists: npt.NDArray[np.int32], targets: Histories, popularity: npt.NDArray[np.float64], ks: Sequence[int]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Metrics of each query, a part of the queries at a time to bound what is held in between."""
+    parts = []
+    for start in range(0, len(lists), _MEASURED_AT_ONCE):
+        shown = lists[start : start + _MEASURED_AT_ONCE]
+        held_out = targets.slice(start, start + len(shown))
+        queries, ranks = hits(shown, held_out.rows, held_out.items, len(popularity))
+        found = accuracy(queries, ranks, held_out.lengths, ks)
+        parts.append(found | novelty_and_tail(shown, popularity, ks))
+    return {metric: np.concatenate([part.pop(metric) for part in parts]) for metric in list(parts[0])}
 
 
 def _topk(
