@@ -1,10 +1,10 @@
 """GRU4Rec: next-item prediction by a recurrent network.
 
 Source: Hidasi et al., "Session-based Recommendations with Recurrent Neural Networks", ICLR 2016, arXiv:1511.06939.
-    Where we
-depart from it: sequences are a person's history rather than a session; batches are windows rather than parallel
-sessions; item vectors are shared between input and output; the default loss is a softmax over sampled negatives with
-logQ correction, in the spirit of the authors' own later losses (Hidasi & Karatzoglou, CIKM 2018, arXiv:1706.03847).
+
+Departures: sequences are a person's history rather than a session; batches are windows rather than parallel sessions;
+item vectors are shared between input and output; the default loss is a softmax over sampled negatives with logQ
+correction, in the spirit of the authors' own later losses (Hidasi & Karatzoglou, CIKM 2018, arXiv:1706.03847).
 
 Letters: B batch, L length, d width, h hidden units, I items.
 """
