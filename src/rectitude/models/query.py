@@ -53,10 +53,10 @@ class Query:
         """The last ``length`` items of each history, right-padded.
 
         Returns:
-            items int64 [B, W] with W the longest row kept (at least 1), and lengths int64 [B].
+            items int64 [B, W] with W at least the longest row kept, in steps of 8, and lengths int64 [B].
         """
         kept = np.minimum(self.history.lengths, length)
-        width = max(1, int(kept.max(initial=0)))
+        width = max(1, min(-(-int(kept.max(initial=0)) // 8) * 8, length))
         table = np.full((len(self), width), padding, np.int64)
         column = np.arange(width)
         inside = column < kept[:, None]

@@ -77,8 +77,8 @@ def _fast_products(device: torch.device) -> Iterator[None]:
     """Let oneDNN do matrix products in training.
 
     On CPUs without matrix units this is still full float32, only through kernels that are about twice as fast as the
-    default on AVX-512 machines; with them, products round their inputs to bfloat16. Evaluation always runs in full
-    precision.
+    default on AVX-512 machines; with them, products round their inputs to bfloat16. What is reported is always
+    computed in full precision, after training.
     """
     before = torch.get_float32_matmul_precision()
     if device.type == "cpu":
@@ -274,11 +274,8 @@ class Trainer:
         if self.rank == 0:
             self.model.eval()
             self.model.finish()
-            before = torch.get_float32_matmul_precision()
-            torch.set_float32_matmul_precision("highest")
             k = int(self.metric.partition("@")[2])
             evaluation = evaluate_fold(self.model, self.split.valid, ks=(k,))
-            torch.set_float32_matmul_precision(before)
             value = float(evaluation.per_user[self.metric].mean())
         if self.n_processes > 1:
             value = agree(value, self.device)

@@ -84,9 +84,8 @@ class ClozeBatches(SequenceBatches):
 class BERT4Rec(SequentialRecommender):
     """Bidirectional self-attention; a mask behind the history asks for the next item.
 
-    Cost: O(L²·d + L·d²) per sequence and block; only the hidden share of positions is learnt from in a step, so it
-        needs more
-    epochs than a causal model.
+    Cost: O(L²·d + L·d²) per sequence and block; only the hidden share of positions is learnt from in a step, so it needs
+    more epochs than a causal model.
 
     Source: arXiv:1904.06690.
     """
@@ -125,7 +124,7 @@ class BERT4Rec(SequentialRecommender):
         states: Tensor = self.encoder(embedded, padding_bias(inputs == self.n_items))
         return states
 
-    def query_vectors(self, query: Query) -> Tensor:
+    def _last_states(self, query: Query) -> Tensor:
         """State at a mask put behind the last ``max_length`` - 1 items of each history."""
         inputs, lengths = query.window(self.config.max_length - 1, self.n_items)
         inputs = F.pad(inputs, (0, 1), value=self.n_items)

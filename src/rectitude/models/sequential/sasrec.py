@@ -32,6 +32,9 @@ from rectitude.models.query import Query
 from rectitude.nn.losses import LossName, NegativeSampler, next_item_loss
 from rectitude.nn.transformer import Encoder, causal_bias
 
+_TOKENS_AT_ONCE = 8192
+"""Positions encoded together when answering: few enough to stay in the cache, whatever the number of questions."""
+
 
 class SequentialConfig(GradientConfig):
     """Settings that sequential models share."""
@@ -121,6 +124,11 @@ class SequentialRecommender(Recommender):
 
     def query_vectors(self, query: Query) -> Tensor:
         """State at the last item of each history; zeros where the history is empty."""
+        rows = max(1, _TOKENS_AT_ONCE // self.config.max_length)
+        parts = [self._last_states(query.slice(start, start + rows)) for start in range(0, max(1, len(query)), rows)]
+        return torch.cat(parts)
+
+    def _last_states(self, query: Query) -> Tensor:
         inputs, lengths = query.window(self.config.max_length, self.n_items)
         states = self.states(inputs)
         last = states[torch.arange(len(query), device=states.device), (lengths - 1).clamp(min=0)]
