@@ -45,7 +45,7 @@ class BatchSource(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Batches per epoch."""
+        """Batches per epoch, on average where their number varies."""
         ...
 
 
@@ -138,7 +138,8 @@ class SequenceBatches:
         if self.last_window_only:
             return -(-len(self._usable) // self.batch_size)
         n_targets = self.train.lengths[self._usable] - 1
-        windows = np.where(n_targets > self.max_length, n_targets / self.max_length + 0.5, 1).sum()
+        # On average over the offset; exactly 1 where nothing is cut.
+        windows = np.where(n_targets > self.max_length, 1 + (n_targets - 1) / self.max_length, 1).sum()
         return int(-(-windows // self.batch_size))
 
     def epoch(self, generator: torch.Generator) -> Iterator[SequenceBatch]:
