@@ -1,12 +1,13 @@
 """SASRec: next-item prediction by causal self-attention.
 
-Source: Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, arXiv:1808.09781. Where we depart from
-    it:
+Source: Kang & McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, arXiv:1808.09781.
+Where we depart from it:
 
 - The default loss is a softmax over sampled negatives with logQ correction, not binary cross-entropy with one
   negative; the loss alone lifts NDCG@10 on MovieLens-1M by about half (Klenitskiy & Vasilev, RecSys 2023,
   arXiv:2309.07602). ``loss="bce"`` gives the paper's.
-- Layers normalise their input (pre-norm) and queries come from the same normalised input as keys and values.
+- Item embeddings are normalised on the way in, and layers normalise their input (pre-norm), and queries come from the
+  same normalised input as keys and values.
 - Every event of a long history is a target once per epoch, by windows at random offsets; ``last_window_only=true``
   trains on the last ``max_length`` events only, as the paper does.
 - Sequences are padded on the right, so causality alone hides the padding, and positions count from the oldest item of
