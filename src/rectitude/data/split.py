@@ -36,6 +36,8 @@ class SplitConfig(Settings):
     """The same for judging."""
     seed: int = 0
     """Seed of the random rules (ratio, cold-user, cold-item)."""
+    train_on_valid: bool = False
+    """Train on the validation part too, once settings and epochs are chosen; nothing is left to choose on then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +145,8 @@ def split(dataset: Dataset, config: SplitConfig | None = None) -> Split:
     assignment, notes = _RULES[config.rule](dataset, config)
     made = _assemble(dataset, config, assignment, notes)
     for name, fold in (("validation", made.valid), ("test", made._test)):
-        if fold is None or not len(fold):
+        left_out = name == "validation" and config.train_on_valid
+        if not left_out and (fold is None or not len(fold)):
             raise DataError(
                 f"The {config.rule} split leaves no question for the {name} fold of '{dataset.name}'",
                 fix="Use more data or another rule (--split)",
@@ -165,6 +168,9 @@ def _assemble(dataset: Dataset, config: SplitConfig, assignment: npt.NDArray[np.
     def rows(mask: npt.NDArray[np.bool_]) -> Histories:
         return Histories.from_pairs(user[mask], item[mask], n_users)
 
+    if config.train_on_valid:
+        assignment = np.where(assignment == VALID, TRAIN, assignment)
+        notes.append("Trained on the validation part too: there is no early stopping and no validation figure")
     train = rows(assignment == TRAIN)
     folds = []
     repeats = 0

@@ -60,14 +60,14 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: str | Path, config: dict[str, Any], write: Callable[[Path], None], *, overwrite: bool = False
+        cls, path: str | Path, config: dict[str, Any], write: Callable[[RunFolder], None], *, overwrite: bool = False
     ) -> RunFolder:
         """Write a run whole or not at all.
 
         Args:
             path: Where.
             config: Content of ``config.json`` without the fields every run has (format, creation time, versions).
-            write: Puts the other files into the folder it is given.
+            write: Puts the other files into the folder it is given, which is not in its place yet.
             overwrite: Replace a run that is there.
 
         Raises:
@@ -76,8 +76,8 @@ class RunFolder:
         path = Path(path)
         cls.check_target(path, overwrite=overwrite)
         with replace_folder(path) as building:
-            write(building)
             write_json(building / CONFIG, {"format": FORMAT, "created": now(), "versions": versions(), **config})
+            write(cls(building))
         return cls(path)
 
     @staticmethod

@@ -71,6 +71,15 @@ class Checkpoint:
                 )
         return cls(tensors, facts)
 
+    @staticmethod
+    def epochs(path: Path) -> int:
+        """Epochs a checkpoint holds, 0 where there is none that can be read."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                return int(json.loads((file.metadata() or {})["facts"])["epoch"])
+        except (SafetensorError, OSError, KeyError, ValueError):
+            return 0
+
     def part(self, prefix: str) -> dict[str, Tensor]:
         """Tensors whose name begins with ``prefix.``, without it."""
         start = f"{prefix}."

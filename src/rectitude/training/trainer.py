@@ -96,7 +96,7 @@ class Trainer:
 
     Args:
         model: Fresh model; prepared here.
-        split: Training histories and validation fold.
+        split: Training histories and validation fold; without a question in that fold all epochs are run.
         seed: Of batches, negatives, dropout.
         content: Item matrices for models that read them.
         methods: Plug-ins, in order.
@@ -268,7 +268,8 @@ class Trainer:
                 )
 
     def _validate(self, row: dict[str, float], config: GradientConfig) -> None:
-        if self.epoch % config.validate_every and self.epoch != config.epochs:
+        due = self.epoch % config.validate_every == 0 or self.epoch == config.epochs
+        if not due or not len(self.split.valid):
             return
         value = 0.0
         if self.rank == 0:

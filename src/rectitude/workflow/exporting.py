@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +45,8 @@ def export(
     """
     run = run if isinstance(run, Run) else Run.load(run)
     dataset = data if isinstance(data, Dataset) else run.dataset(data)
-    ks: Sequence[int] = sorted({*(cut for cut in KS if cut <= k), k})
-    evaluation = evaluate(run, fold, ks=ks, mask_seen=mask_seen, data=dataset)
-    rows, columns = np.nonzero(evaluation.lists >= 0)
+    evaluation = evaluate(run, fold, ks=sorted({*KS, k}), mask_seen=mask_seen, data=dataset)
+    rows, columns = np.nonzero(evaluation.lists[:, :k] >= 0)
     items = evaluation.lists[rows, columns]
     table = pl.DataFrame(
         {

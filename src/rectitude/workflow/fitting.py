@@ -15,17 +15,17 @@ from rectitude.data.dataset import Dataset
 from rectitude.data.readers import load
 from rectitude.data.split import Split, SplitConfig
 from rectitude.data.split import split as make_split
-from rectitude.evaluation.evaluator import evaluate_fold
 from rectitude.models.base import Recommender
 from rectitude.models.registry import model_class
 from rectitude.runs.folder import LINEAGE, METRICS, RunFolder, now
+from rectitude.training.checkpoint import Checkpoint
 from rectitude.training.loggers import CsvLogger, Logger, MlflowLogger, TensorBoardLogger, Tracker
 from rectitude.training.methods import Method
 from rectitude.training.run import Run
 from rectitude.training.saving import describe_training, write_trained
 from rectitude.training.trainer import Trainer
 from rectitude.training.tuning import new_model
-from rectitude.workflow.judging import record
+from rectitude.workflow.judging import judge
 
 Layers = Mapping[str, Mapping[str, Any]]
 """Settings by where they came from, weakest first: ``{"file run.toml": {…}, "--set": {…}}``."""
@@ -79,12 +79,12 @@ def fit(
     layers = {**(layers or {}), **({"settings": settings} if settings else {})}
     values = {key: value for layer in layers.values() for key, value in layer.items()}
     dataset = data if isinstance(data, Dataset) else load(data, announce=announce)
-    target = Path(out) if out is not None else Path("runs") / f"{dataset.name}-{model}-s{seed}"
+    target = Path(out) if out is not None else default_place(dataset, model, seed)
     is_main = int(os.environ.get("RANK", "0")) == 0
     if is_main:
-        RunFolder.check_target(target, overwrite=overwrite)
+        RunFolder.check_target(target, overwrite=overwrite or (resume and epochs_kept(target) > 0))
     _check_content(dataset, chosen)
-    divided = make_split(dataset, _split_config(dataset, split))
+    divided = divide(dataset, split)
     for note in divided.notes if announce is not None else ():
         announce(note)  # type: ignore[misc]
     fresh = new_model(model, values, divided, seed, where=", ".join(layers) or "defaults")
@@ -119,20 +119,44 @@ def fit(
         "notes": [*dataset.notes, *divided.notes],
     }
 
-    def write(folder: Path) -> None:
-        write_trained(folder, fresh, dataset, divided, result)
-        (folder / METRICS).write_text("{}\n", encoding="utf-8")
-        (folder / LINEAGE).write_text('{"parent": null, "made_by": "fit", "at": "' + now() + '"}\n', encoding="utf-8")
-        state.keep_events(folder)
+    def write(folder: RunFolder) -> None:
+        write_trained(folder.path, fresh, dataset, divided, result)
+        folder.write_json(METRICS, {})
+        folder.write_json(LINEAGE, {"parent": None, "made_by": "fit", "at": now()})
+        state.keep_events(folder.path)
+        run = Run(folder, fresh, dataset.user_ids, dataset.item_ids, dataset.titles(), divided.known)
+        judge(run, dataset, divided, "valid", seed=seed, name=str(target))
 
     RunFolder.create(target, config, write, overwrite=overwrite or resume)
-    run = Run.load(target, device=str(trainer.device))
-    evaluation = evaluate_fold(
-        run.model, divided.valid, seed=seed, data_hash=dataset.hash, split=divided.protocol(), fold_name="valid"
-    )
-    record(run, dataset, divided, "valid", evaluation)
     state.remove()
-    return run
+    return Run.load(target, device=str(trainer.device))
+
+
+def divide(dataset: Dataset, rule: str | SplitConfig | Mapping[str, Any] | None = None) -> Split:
+    """Split a dataset by a rule, or by its own ``split`` column where it has one and no rule is given.
+
+    Raises:
+        ConfigError: A setting is unknown or does not fit.
+        DataError: Nothing is left to train on or to ask about.
+    """
+    return make_split(dataset, _split_config(dataset, rule))
+
+
+def default_place(dataset: Dataset, model: str, seed: int) -> Path:
+    """Where a run goes for which no place is given."""
+    return Path("runs") / f"{dataset.name}-{model}-s{seed}"
+
+
+def epochs_kept(target: Path) -> int:
+    """Epochs of an interrupted training that ``resume`` goes on from; 0 where there is none."""
+    return Checkpoint.epochs(_state_folder(target) / _CHECKPOINT)
+
+
+_CHECKPOINT = "checkpoint.safetensors"
+
+
+def _state_folder(target: Path) -> Path:
+    return target.with_name(f"{target.name}.training")
 
 
 class _TrainingState:
@@ -146,7 +170,7 @@ class _TrainingState:
     """
 
     def __init__(self, target: Path, *, resume: bool, overwrite: bool, is_main: bool) -> None:
-        self.folder = target.with_name(f"{target.name}.training")
+        self.folder = _state_folder(target)
         if not is_main:
             return
         if overwrite and not resume:
@@ -160,7 +184,7 @@ class _TrainingState:
 
     @property
     def checkpoint(self) -> Path:
-        return self.folder / "checkpoint.safetensors"
+        return self.folder / _CHECKPOINT
 
     @property
     def curve(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from rectitude.evaluation.evaluator import Evaluation, evaluate_fold
 from rectitude.evaluation.store import write_evaluation
 from rectitude.models.base import ModelConfig
 from rectitude.models.collaborative.popularity import Popularity
-from rectitude.runs.folder import CARD, CURVE, METRICS, REPORT
+from rectitude.runs.folder import CARD, CURVE, LINEAGE, METRICS, REPORT
 from rectitude.training.run import Run
 
 FoldName = Literal["valid", "test"]
@@ -60,21 +61,12 @@ def evaluate(
         raise ConfigError(f"There is no fold '{fold}'", fix="Use valid or test")
     dataset = data if isinstance(data, Dataset) else run.dataset(data)
     divided = run.split(dataset)
-    with divided.opened():
-        asked = divided.test if fold == "test" else divided.valid
-    evaluation = evaluate_fold(
-        run.model,
-        asked,
-        ks=ks,
-        mask_seen=mask_seen,
-        seed=seed,
-        data_hash=dataset.hash,
-        split=divided.protocol(),
-        fold_name=fold,
-        show_progress=progress,
-    )
-    record(run, dataset, divided, fold, evaluation, asked)
-    return evaluation
+    judged = judge(run, dataset, divided, fold, ks=ks, mask_seen=mask_seen, seed=seed, progress=progress)
+    if judged is None:
+        raise ConfigError(
+            "The run was trained on the validation part too, so there is nothing to ask it", fix="Use test"
+        )
+    return judged
 
 
 def evaluation_file(run: Run, fold: FoldName) -> Path:
@@ -82,40 +74,65 @@ def evaluation_file(run: Run, fold: FoldName) -> Path:
     return run.path / f"evaluation-{fold}.parquet"
 
 
-def record(
-    run: Run, dataset: Dataset, divided: Split, fold: FoldName, evaluation: Evaluation, asked: Fold | None = None
-) -> None:
-    """Write an evaluation into its run: lists, metrics, model card and report."""
-    asked = asked or divided.valid
-    write_evaluation(evaluation_file(run, fold), evaluation)
-    metrics = {**run.folder.read_json(METRICS), fold: evaluation.to_dict()}
-    run.folder.write_json(METRICS, metrics)
-    told = report_input(run, dataset, divided, fold, evaluation, asked)
+def judge(
+    run: Run,
+    dataset: Dataset,
+    divided: Split,
+    fold: FoldName,
+    *,
+    ks: Sequence[int] = KS,
+    mask_seen: bool = True,
+    seed: int = 0,
+    progress: bool = False,
+    name: str | None = None,
+) -> Evaluation | None:
+    """Evaluate a run on a fold and write lists, metrics, model card and report into its folder.
+
+    Args:
+        run: The run.
+        dataset: Its data.
+        divided: Its split.
+        fold: ``valid`` or ``test``.
+        ks: Cut-offs.
+        mask_seen: Leave out what is in a person's history.
+        seed: Of the bootstrap intervals.
+        progress: Show a bar.
+        name: What card and report call the run; its path if None.
+
+    Returns:
+        The evaluation, or None where the fold has no question (a run trained on its validation part).
+    """
+    with divided.opened():
+        asked = divided.test if fold == "test" else divided.valid
+    evaluation = None
+    if len(asked):
+        evaluation = evaluate_fold(
+            run.model,
+            asked,
+            ks=ks,
+            mask_seen=mask_seen,
+            seed=seed,
+            data_hash=dataset.hash,
+            split=divided.protocol(),
+            fold_name=fold,
+            show_progress=progress,
+        )
+        write_evaluation(evaluation_file(run, fold), evaluation)
+        run.folder.write_json(METRICS, {**run.folder.read_json(METRICS), fold: evaluation.to_dict()})
+    told = report_input(run, dataset, name or str(run.path))
+    if evaluation is not None:
+        told = replace(told, **_judged(run, divided, fold, evaluation, asked))
     run.folder.write_text(CARD, recommender_card(told))
     run.folder.write_text(REPORT, recommender_report(told))
+    return evaluation
 
 
-def report_input(
-    run: Run, dataset: Dataset, divided: Split, fold: FoldName, evaluation: Evaluation, asked: Fold
-) -> ReportInput:
-    """Everything the report and the card tell, gathered from the run and one evaluation of it."""
+def report_input(run: Run, dataset: Dataset, name: str) -> ReportInput:
+    """What report and card tell of a run before it is judged."""
     model, config = run.model, run.config
-    ks = evaluation.protocol["k"]
-    k = 10 if 10 in ks else ks[-1]
-    metric = f"ndcg@{k}"
-    lengths = asked.history.lengths
-    activity = {model.title: by_activity(evaluation.per_user[metric], lengths)}
-    baselines = {}
-    if model.name != Popularity.name:
-        rival = _popularity(divided)
-        judged = evaluate_fold(
-            rival, asked, ks=ks, mask_seen=evaluation.protocol["seen_items"] == "left out", seed=evaluation.seed
-        )
-        baselines[rival.title] = judged.summary()
-        activity[rival.title] = by_activity(judged.per_user[metric], lengths)
     source = config["data"]["source"]
     return ReportInput(
-        name=str(run.path),
+        name=name,
         model=model.name,
         model_title=model.title,
         paper=model.paper,
@@ -132,22 +149,43 @@ def report_input(
             "terms": source.get("terms"),
         },
         config=config["settings"],
-        protocol=evaluation.protocol,
-        summary=evaluation.summary(),
-        fold=fold,
-        single_target=bool((asked.targets.lengths == 1).all()),
-        baselines=baselines,
+        protocol={},
+        summary={},
         curve=_curve(run),
-        activity=activity,
-        activity_metric=metric,
-        popularity=by_popularity(evaluation.lists[:, :k], model.popularity.cpu().numpy().astype(np.int64)),
-        examples=_examples(run, evaluation, asked, k),
-        fallback_share=float((~evaluation.answered).mean()),
         training=config["training"],
         notes=config["notes"],
-        lineage=run.folder.read_json("lineage.json", default={}),
+        lineage=run.folder.read_json(LINEAGE, default={}),
         versions=config["versions"],
     )
+
+
+def _judged(run: Run, divided: Split, fold: FoldName, evaluation: Evaluation, asked: Fold) -> dict[str, Any]:
+    """The parts of :class:`ReportInput` that an evaluation fills in, with popularity beside it."""
+    model = run.model
+    ks = evaluation.protocol["k"]
+    k = 10 if 10 in ks else ks[-1]
+    metric = f"ndcg@{k}"
+    lengths = asked.history.lengths
+    activity = {model.title: by_activity(evaluation.per_user[metric], lengths)}
+    baselines = {}
+    if model.name != Popularity.name:
+        rival = _popularity(divided)
+        masked = evaluation.protocol["seen_items"] == "left out"
+        beside = evaluate_fold(rival, asked, ks=ks, mask_seen=masked, seed=evaluation.seed)
+        baselines[rival.title] = beside.summary()
+        activity[rival.title] = by_activity(beside.per_user[metric], lengths)
+    return {
+        "protocol": evaluation.protocol,
+        "summary": evaluation.summary(),
+        "fold": fold,
+        "single_target": bool((asked.targets.lengths == 1).all()),
+        "baselines": baselines,
+        "activity": activity,
+        "activity_metric": metric,
+        "popularity": by_popularity(evaluation.lists[:, :k], model.popularity.cpu().numpy().astype(np.int64)),
+        "examples": _examples(run, evaluation, asked, k),
+        "fallback_share": float((~evaluation.answered).mean()),
+    }
 
 
 def _popularity(divided: Split) -> Popularity:
