@@ -65,6 +65,11 @@ CASES: dict[str, tuple[str | bytes, dict[str, Any], list[str]]] = {
     "blank file": ("\n  \n", {}, ["The file is empty"]),
     "header only": ("user,item\n", {}, ["nothing below it", "log.csv"]),
     "empty user": ("user,item\na,x\n,y\n,z\n", {}, ["2 of 3 rows have no user id", "log.csv, line 3, column 'user'"]),
+    "empty user after blank lines": (
+        "user,item\na,x\n\n\nb,y\n\n,z\n",
+        {},
+        ["1 of 3 rows have no user id", "log.csv, line 7, column 'user'"],
+    ),
     "NaN item": ("user,item\na,x\nb,NaN\n", {}, ["1 of 2 rows have no item id", "line 3, column 'item'"]),
     "null item": ("user,item\na,x\nb,null\n", {}, ["1 of 2 rows have no item id", "line 3"]),
     "duplicate rows": (
@@ -151,6 +156,10 @@ def test_cut_parquet(tmp_path: Path) -> None:
     pl.DataFrame({"user": range(50), "item": range(50)}).write_parquet(tmp_path / "whole.parquet")
     whole = (tmp_path / "whole.parquet").read_bytes()
     assert "not Parquet, or it is cut off" in refusal(csv(tmp_path, whole[:-20], "log.parquet"))
+
+
+def test_workbook(tmp_path: Path) -> None:
+    assert "an Excel workbook, not text" in refusal(csv(tmp_path, b"PK\x03\x04rest of it", "log.xlsx"))
 
 
 def test_folder_without_interactions(tmp_path: Path) -> None:

@@ -159,6 +159,41 @@ def test_pandas_floats_and_headers_of_numbers() -> None:
         load(pd.DataFrame({0: [1.0, 2.0], 1: [5, 6]}))
 
 
+def test_blanks_after_the_separator(tmp_path: Path) -> None:
+    dataset = load(written(tmp_path, CSV.replace(",", ", ")))
+    assert dataset.hash == load(written(tmp_path, CSV)).hash
+    assert "Blanks around the ids of 'item_id' are left out" in dataset.notes
+
+
+def test_blank_lines_are_passed_over(tmp_path: Path) -> None:
+    assert load(written(tmp_path, CSV.replace("\na,y", "\n\na,y") + "\n\n")).hash == load(written(tmp_path, CSV)).hash
+
+
+def test_quotes_and_line_ends_of_other_systems(tmp_path: Path) -> None:
+    text = 'user,item,title\r\na,x,"One, ""two"""\r\nb,y,"A\nB"\r\n'
+    (tmp_path / "log.csv").write_bytes(text.encode())
+    assert load(tmp_path / "log.csv").titles() == ['One, "two"', "A\nB"]
+
+
+def test_a_lone_quote_in_a_tab_file_is_a_character(tmp_path: Path) -> None:
+    path = written(tmp_path, 'user\titem\ttitle\na\tx\t"Weird\nb\ty\tAl" and 5"\n', "log.tsv")
+    assert load(path).titles() == ['"Weird', 'Al" and 5"']
+
+
+def test_form_is_told_by_content_where_the_name_deceives(tmp_path: Path) -> None:
+    expected = load(written(tmp_path, CSV)).hash
+    pl.read_csv(CSV.encode()).write_parquet(tmp_path / "data.csv")
+    (tmp_path / "packed.csv").write_bytes(gzip.compress(CSV.encode()))
+    assert load(tmp_path / "data.csv").hash == load(tmp_path / "packed.csv").hash == expected
+
+
+def test_very_long_lines(tmp_path: Path) -> None:
+    lines = [f"u{user} " + " ".join(str(n) for n in range(user, 60_000)) for user in range(2)]
+    assert load(written(tmp_path, "\n".join(lines), "log.txt")).n_interactions == 119_999
+    text = "user,item,review\na,x," + "word " * 60_000 + "\nb,y,short\n"
+    assert load(written(tmp_path, text)).n_interactions == 2
+
+
 def test_sequence_file(tmp_path: Path) -> None:
     path = written(tmp_path, "u1 7 3 7\nu0 3\nu2 9 7\nu3\n", "beauty.txt")
     dataset = load(path)

@@ -128,6 +128,9 @@ def read_ids(source: Source, column: str, part: str) -> tuple[pl.Series, list[st
     distinct = values.unique()
     if distinct.null_count() or distinct.is_in(_MISSING).any():
         _refuse_first(source, column, part, values.is_null() | values.is_in(_MISSING).fill_null(value=True))
+    if (distinct != distinct.str.strip_chars()).any():
+        values = values.str.strip_chars()
+        return values, [f"Blanks around the ids of '{column}' are left out"]
     if distinct.str.contains(_WHOLE_AS_DECIMAL).all():
         return values.str.strip_suffix(".0"), [f"Ids of '{column}' are written as decimals; '.0' is left out"]
     return values, []
@@ -199,7 +202,7 @@ def _order(
         return exact, "timestamp", seconds, notes
     if POSITION in mapping:
         column = mapping[POSITION]
-        position = source.frame[column].cast(pl.Int64, strict=False)
+        position = _stripped(source.frame[column]).cast(pl.Int64, strict=False)
         if position.null_count():
             row = int(position.is_null().arg_max() or 0)
             raise DataError(
@@ -211,8 +214,12 @@ def _order(
     return None, "order", None, ["No column gives the time: the order of the rows is taken for the order of events"]
 
 
+def _stripped(values: pl.Series) -> pl.Series:
+    return values.str.strip_chars() if values.dtype == pl.String else values
+
+
 def _ratings(source: Source, column: str, notes: list[str]) -> pl.Series:
-    values = source.frame[column]
+    values = _stripped(source.frame[column])
     ratings = values.cast(pl.Float32, strict=False)
     wrong = ratings.is_null() & values.is_not_null()
     if wrong.any():

@@ -17,6 +17,7 @@ class Source:
         first: Number of the first row in the reader's terms (2: a text file with a header).
         unit: ``"line"`` for text files, ``"row"`` otherwise.
         notes: What was guessed while reading, one sentence each.
+        passed_over: Numbers, from 0, of rows of the source that are not in the frame (blank lines), ascending.
     """
 
     frame: pl.DataFrame
@@ -24,8 +25,11 @@ class Source:
     first: int = 1
     unit: str = "row"
     notes: list[str] = field(default_factory=list)
+    passed_over: tuple[int, ...] = ()
 
     def at(self, row: int, column: str | None = None) -> str:
         """``ratings.csv, line 17, column 'rating'``."""
+        for blank in self.passed_over:
+            row += blank <= row
         place = f"{self.name}, {self.unit} {row + self.first}"
         return f"{place}, column '{column}'" if column else place

@@ -191,7 +191,7 @@ def _read_file(
     encoding: str,
     format: Format | None,  # noqa: A002
 ) -> Tables:
-    if format == "parquet" or (format is None and path.suffix in _PARQUET):
+    if format == "parquet" or (format is None and (path.suffix in _PARQUET or _is_parquet(path))):
         return Tables(_read_parquet(path), columns=columns)
     if format == "atomic" or (format is None and path.suffix == ".inter"):
         return _read_atomic_tables(path, columns, encoding)
@@ -200,6 +200,11 @@ def _read_file(
         return Tables(read_sequences(path, content), columns=columns)
     unnamed = any(re.fullmatch(r"column_\d+", column or "") for column in (columns or {}).values())
     return Tables(read_text_table(path, content, separator=separator, unnamed=unnamed), columns=columns)
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def _read_parquet(path: Path) -> Source:

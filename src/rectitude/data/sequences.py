@@ -13,13 +13,16 @@ from rectitude.data.columns import ITEM, POSITION, USER
 from rectitude.data.place import Source
 from rectitude.data.textfiles import head
 
+_WIDEST_TABLE = 1000
+
 
 def looks_like_sequences(content: bytes) -> bool:
     """Whether lines are blank-separated words of varying number: the sign of one sequence per line."""
     lines = head(content)
     if any(sign in line for line in lines for sign in ("\t", ",", ";", "|", "::")):
         return False
-    return len({len(line.split()) for line in lines}) > 1
+    widths = {len(line.split()) for line in lines}
+    return len(widths) > 1 or max(widths, default=0) > _WIDEST_TABLE
 
 
 def read_sequences(path: Path, content: bytes) -> Source:

@@ -7,6 +7,7 @@ import gzip
 import io
 import re
 import zlib
+from collections import Counter
 from pathlib import Path, PurePath
 
 import polars as pl
@@ -21,6 +22,14 @@ _MEMORY_PER_BYTE = 10
 """Peak bytes in memory per byte of text: the text, its columns as strings, the integer columns."""
 _COMPRESSION = 5
 """Usual gain of gzip on tables of ids."""
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"PAR1": "Parquet",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+}
+"""First bytes of files that are often taken for text."""
+_LONGEST = 100_000
+"""Characters of a line that are looked at to find the separator; Python's csv refuses longer fields."""
 
 
 def read_bytes(path: Path, encoding: str) -> bytes:
@@ -29,13 +38,18 @@ def read_bytes(path: Path, encoding: str) -> bytes:
     Raises:
         DataError: The file is empty, cannot be unpacked, or is not text of that encoding.
     """
-    packed = path.suffix == ".gz"
+    with path.open("rb") as file:
+        packed = path.suffix == ".gz" or file.read(2) == b"\x1f\x8b"
     size = path.stat().st_size * (_COMPRESSION if packed else 1)
     reserve(size * _MEMORY_PER_BYTE, f"Reading {path.name}", fix="Parquet takes less memory than text")
+    content = path.read_bytes()
     try:
-        content = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
+        content = gzip.decompress(content) if packed else content
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError("The file is not gzip, or it is cut off", where=str(path), fix="Fetch it again") from error
+    for magic, form in _FOREIGN.items():
+        if content.startswith(magic):
+            raise DataError(f"The file is {form}, not text", where=str(path), fix="Export the table as CSV or Parquet")
     if not content.strip():
         raise DataError("The file is empty", where=str(path), fix="Give a file with one interaction per line")
     return _to_utf8(content, path, encoding).removeprefix(b"\xef\xbb\xbf")
@@ -60,9 +74,9 @@ def _to_utf8(content: bytes, path: Path, encoding: str) -> bytes:
 def head(content: bytes, n_lines: int = 200) -> list[str]:
     """The first lines that are not blank, without line ends."""
     piece = content[: 1 << 20].decode("utf-8", errors="ignore").splitlines()
-    if len(content) > 1 << 20:
+    if len(content) > 1 << 20 and len(piece) > 1:
         piece = piece[:-1]
-    return [line for line in piece if line.strip()][:n_lines]
+    return [line[:_LONGEST] for line in piece if line.strip()][:n_lines]
 
 
 def fields(line: str, separator: str) -> list[str]:
@@ -121,10 +135,16 @@ def read_text_table(
         notes.append("The file has no header line; its columns are called column_1, column_2 and so on")
     if separator == "::":
         content, separator, quoted = content.replace(b"::", b"\t"), "\t", False
+    elif separator == "\t":
+        quoted = quoted and any(re.search(r'(^|\t)"[^\t]*"(\t|$)', line) for line in lines)
     frame = _read(path, content, separator, header, quoted)
+    blank = pl.Series([], dtype=pl.UInt32)
+    if frame[:, 0].null_count():
+        empty = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+        frame, blank = frame.filter(~empty), empty.arg_true()
     if not len(frame):
         raise DataError("The file has a header line and nothing below it", where=path.name, fix="Give interactions")
-    return Source(frame, path.name, first=2 if header else 1, unit="line", notes=notes)
+    return Source(frame, path.name, first=2 if header else 1, unit="line", notes=notes, passed_over=tuple(blank))
 
 
 def _read(path: PurePath, content: bytes, separator: str, header: bool, quoted: bool) -> pl.DataFrame:
@@ -141,7 +161,7 @@ def _read(path: PurePath, content: bytes, separator: str, header: bool, quoted: 
     if not header:
         frame.columns = [f"column_{number}" for number in range(1, frame.width + 1)]
     names = [name.strip() for name in frame.columns]
-    if twice := next((name for name in names if names.count(name) > 1 or "_duplicated_" in name), None):
+    if twice := next((name for name, count in Counter(names).items() if count > 1 or "_duplicated_" in name), None):
         name = twice.partition("_duplicated_")[0]
         raise DataError(f"Two columns are called '{name}'", where=f"{path.name}, line 1", fix="Rename one")
     frame.columns = names
@@ -151,14 +171,17 @@ def _read(path: PurePath, content: bytes, separator: str, header: bool, quoted: 
 def _diagnose(path: PurePath, content: bytes, separator: str, quoted: bool, error: Exception) -> DataError:
     text = io.StringIO(content.decode(), newline="")
     reader = csv.reader(text, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
-    width = len(next(reader, []))
-    for row in reader:
-        if len(row) > width:
-            return DataError(
-                f"The line has {len(row)} fields where the first has {width}",
-                where=f"{path.name}, line {reader.line_num}",
-                fix="Enclose text that holds the separator in double quotes, or give another separator",
-            )
+    try:
+        width = len(next(reader, []))
+        row = next((row for row in reader if len(row) > width), None)
+    except csv.Error:
+        row = None
+    if row is not None:
+        return DataError(
+            f"The line has {len(row)} fields where the first has {width}",
+            where=f"{path.name}, line {reader.line_num}",
+            fix="Enclose text that holds the separator in double quotes, or give another separator",
+        )
     return DataError(f"The file cannot be read: {str(error).splitlines()[0]}", where=path.name, fix="Check its quotes")
 
 

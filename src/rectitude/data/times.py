@@ -46,6 +46,8 @@ def parse_times(
         DataError: A value cannot be read as a time, or the values mix units or could be read in two ways.
     """
     values = source.frame[column]
+    if values.dtype == pl.Null:
+        values = values.cast(pl.Int64)
     if values.dtype == pl.Date or values.dtype == pl.Datetime:
         micros = values.cast(pl.Datetime("us")).dt.epoch("us")
         return micros, micros // 10**6, []
