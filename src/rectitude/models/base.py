@@ -137,7 +137,10 @@ class Recommender(nn.Module):
         raise NotImplementedError(f"{self.title} is not trained by gradient")
 
     def finish(self) -> None:
-        """Called when training has ended and before scoring in evaluation mode; caches go here."""
+        """Make what answering needs from what was learnt; called on a prepared model after its parameters changed.
+
+        It is kept in buffers, which are saved with the model: a loaded one answers without having been prepared.
+        """
 
     def query_vectors(self, query: Query) -> Tensor:
         """float32 [B, d]; with :meth:`item_vectors` it makes scores by inner product."""
@@ -148,7 +151,10 @@ class Recommender(nn.Module):
         raise NotImplementedError(f"{self.title} has no item vectors")
 
     def score(self, query: Query) -> Tensor:
-        """float32 [B, I], higher is better; only the order within a row means anything."""
+        """float32 [B, I], higher is better; only the order within a row means anything.
+
+        The tensor is the caller's to write into, so it must be a fresh one.
+        """
         return self.query_vectors(query) @ self.item_vectors().T
 
     # ---- what a model inherits -----------------------------------------------------------------------------------
