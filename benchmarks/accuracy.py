@@ -102,7 +102,7 @@ def run_all(todo: list[Cell], jobs: int, arguments: list[str]) -> None:
 
 
 def gather(table: str, spec: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Figures of one table: means over seeds with intervals over people, spread over seeds, tests against the baseline."""
+    """Figures of one table: means over seeds with intervals over people, spread over seeds, and tests."""
     import numpy as np
 
     from rectitude.evaluation.intervals import bootstrap_interval
@@ -152,10 +152,10 @@ def markdown(tables: list[dict[str, Any]]) -> str:
         "# Accuracy",
         "",
         "Full ranking over the whole catalogue, seen items left out, ties against the model. Figures are means over",
-        "seeds; in brackets the 95 % bootstrap interval over people; then the smallest and the largest seed. `p` is from",
+        "seeds; in brackets the 95 % bootstrap interval over people; then the smallest and largest seed. `p` is from",
         "a paired test over people against the table's baseline (sign flips, seeds averaged per person), corrected by",
-        "Holm over the table. Settings were chosen on validation folds and are in `benchmarks/accuracy.toml`; CPU seconds",
-        "are those of training on one thread, validation left out. Published figures are quoted for orientation.",
+        "Holm over the table. Settings were chosen on validation folds and are in `benchmarks/accuracy.toml`; CPU",
+        "seconds are those of training on one thread, validation left out. Published figures are quoted for orientation.",
         "",
         "One command makes all tables and can be stopped and started again:",
         "",
