@@ -1,1 +1,1 @@
-"""The command line: one file per verb."""
+"""The command line, one file per verb. Nothing heavy is imported before a verb needs it."""

@@ -25,8 +25,12 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=BaseModel)
 
 
-def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+def parse_assignments(assignments: Iterable[str], *, where: str = "--set") -> dict[str, Any]:
     """Read ``["n_factors=64", "loss=bpr"]`` into a dictionary.
+
+    Args:
+        assignments: As on the command line.
+        where: The option they were given by, for messages.
 
     Raises:
         ConfigError: An entry has no ``=`` or no key.
@@ -35,7 +39,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"'{assignment}' is not a setting", where="--set", fix="Write it as key=value")
+            raise ConfigError(f"'{assignment}' is not a setting", where=where, fix="Write it as key=value")
         try:
             values[key.strip()] = json.loads(text)
         except (ValueError, RecursionError):  # also numbers of thousands of digits and absurdly deep lists
