@@ -105,7 +105,6 @@ class Run:
                 f"The model cannot be read: {reason}", where=str(folder.path / MODEL), fix="Train the run again"
             ) from error
         model.to(torch.device(device)).eval()
-        model.finish()
         events = pl.read_parquet(folder.file(HISTORY))
         history = Histories.from_pairs(events[USER].to_numpy(), events[ITEM].to_numpy(), len(users))
         return cls(folder, model, Ids(USER, users["id"]), Ids(ITEM, items["id"]), items[TITLE].to_list(), history)

@@ -97,6 +97,7 @@ class BERT4Rec(SequentialRecommender):
         "CIKM 2019, arXiv:1904.06690"
     )
     Config: ClassVar[type[BERT4RecConfig]] = BERT4RecConfig
+    causal: ClassVar[bool] = False
     config: BERT4RecConfig
 
     def __init__(self, config: BERT4RecConfig, n_users: int, n_items: int) -> None:

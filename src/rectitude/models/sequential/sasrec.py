@@ -82,9 +82,11 @@ class SASRecConfig(SequentialConfig):
 class SequentialRecommender(Recommender):
     """What models share that turn a history into one vector and compare it with item vectors.
 
-    They write ``states``: inputs [B, L] to states [B, L, d], where the state at t has read positions 0 to t only.
+    They write ``states``: inputs [B, L] to states [B, L, d].
     """
 
+    causal: ClassVar[bool] = True
+    """The state at t has read positions 0 to t only; what the shifted targets of :meth:`batches` demand."""
     reads: ClassVar[frozenset[Reads]] = frozenset({"history"})
     serves_new_users: ClassVar[bool] = True
     config: SequentialConfig
