@@ -155,7 +155,7 @@ def markdown(tables: list[dict[str, Any]]) -> str:
         "seeds; in brackets the 95 % bootstrap interval over people; then the smallest and largest seed. `p` is from",
         "a paired test over people against the table's baseline (sign flips, seeds averaged per person), corrected by",
         "Holm over the table. Settings were chosen on validation folds and are in `benchmarks/accuracy.toml`; CPU",
-        "seconds are those of training on one thread, validation left out. Published figures are quoted for orientation.",
+        "seconds are those of training on one thread, validation left out. Published figures are quoted to compare.",
         "",
         "One command makes all tables and can be stopped and started again:",
         "",
