@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pkgutil import walk_packages
+from textwrap import dedent
 from typing import Any
 
 from rectitude.cli.main import app
@@ -105,7 +107,9 @@ def _leaves(command: Any, path: str) -> list[tuple[str, Any]]:
 
 
 def _help(text: str) -> str:
-    return text.replace("\b", "").strip()
+    """The help text with its examples as a block."""
+    before, examples, after = re.split(r"^(Examples?:.*)$", text.replace("\b", ""), maxsplit=1, flags=re.MULTILINE)
+    return f"{before.strip()}\n\n{examples}\n\n```sh\n{dedent(after.strip(chr(10)))}\n```"
 
 
 def _parameter(parameter: Any) -> tuple[str, str, str]:
@@ -114,5 +118,5 @@ def _parameter(parameter: Any) -> tuple[str, str, str]:
     else:
         name = ", ".join(f"`{option}`" for option in [*parameter.opts, *parameter.secondary_opts])
     default = parameter.default
-    shown = "" if callable(default) or default in (None, False, (), []) or parameter.required else f"`{default}`"
+    shown = "" if callable(default) or default is None or default is False or parameter.required else f"`{default}`"
     return name, "required" if parameter.required else shown, " ".join((getattr(parameter, "help", "") or "").split())
