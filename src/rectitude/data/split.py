@@ -213,9 +213,23 @@ def _leave_one_out(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[n
     notes = ["Leave-one-out lets a model learn from other people's later events; judge for production by 'temporal'"]
     if dataset.source.get("time") == "order":
         notes.append("The data have no time: a user's last interaction is the last in the file; consider 'ratio'")
+    if tied := _tied_at_the_end(dataset, histories):
+        notes.append(
+            f"For {tied} of {dataset.n_users} people the last two interactions share one timestamp: which of them is held "
+            "out follows the order of the file"
+        )
     if short := int((lengths < 3).sum()):
         notes.append(f"{short} users with fewer than 3 interactions are only trained on")
     return assignment.astype(np.int8), notes
+
+
+def _tied_at_the_end(dataset: Dataset, histories: Histories) -> int:
+    """People whose last two interactions happened at the same time."""
+    if TIMESTAMP not in dataset.interactions.columns:
+        return 0
+    time = dataset.interactions[TIMESTAMP].to_numpy()
+    last = histories.offsets[1:][histories.lengths >= 3] - 1
+    return int((time[last] == time[last - 1]).sum())
 
 
 def _temporal(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[np.int8], list[str]]:
