@@ -52,9 +52,9 @@ def load(
     """Load a dataset, whatever form it has.
 
     Args:
-        data: Name of a known set (``ml-100k``), a folder with ``interactions.parquet`` (and ``users``, ``items``), one
-            table (CSV, TSV, Parquet, gzipped or not), a RecBole atomic file or folder, a file with one sequence per
-            line, or a pandas or polars frame.
+        data: Name of a known set (``ml-100k``; a folder of that name is ``./ml-100k``), a folder with
+            ``interactions.parquet`` (and ``users``, ``items``), one table (CSV, TSV, Parquet, gzipped or not), a
+            RecBole atomic file or folder, a file with one sequence per line, or a pandas or polars frame.
         columns: Part to column name where it cannot be guessed, ``{"user": "customer"}``; None leaves a part out.
         duplicates: ``error``, ``drop`` or ``keep`` rows that repeat user, item and time. Default: error; known sets
             and imported folders, whose repeats are known, keep.
@@ -212,7 +212,7 @@ def _read_parquet(path: Path) -> Source:
         lazy = pl.scan_parquet(path)
         n_columns = len(lazy.collect_schema())
         n_rows = lazy.select(pl.len()).collect().item()
-        reserve(n_rows * (n_columns * 16 + 64), f"Reading {path.name}", fix="Keep fewer columns or rows")
+        reserve(n_rows * (n_columns * 16 + 110), f"Reading {path.name}", fix="Keep fewer columns or rows")
         return Source(lazy.collect(), path.name)
     except pl.exceptions.PolarsError as error:
         raise DataError("The file is not Parquet, or it is cut off", where=str(path), fix="Write it again") from error
@@ -293,9 +293,16 @@ def write_folder(dataset: Dataset, folder: str | Path) -> None:
     """Save a dataset as Parquet tables and one JSON; :func:`load` gives back the same data, hash included.
 
     Raises:
-        RectitudeError: The folder holds something else, or cannot be written; it is left as it was.
+        RectitudeError: The folder holds something else, or cannot be written; it is left as it was. Or the dataset has
+            content matrices, which this layout does not hold yet.
     """
     folder = Path(folder)
+    if dataset.content:
+        raise RectitudeError(
+            f"Content matrices ({', '.join(dataset.content)}) cannot be saved in a folder of tables",
+            where=str(folder),
+            fix="Keep them as .npy files beside it",
+        )
     if folder.exists() and not ((folder / MANIFEST).exists() or (folder.is_dir() and not any(folder.iterdir()))):
         raise RectitudeError("The folder holds something else", where=str(folder), fix="Give a new or an empty folder")
     time = POSITION if dataset.source.get("time") == "position" else TIMESTAMP
