@@ -9,7 +9,6 @@ from textwrap import dedent
 from typing import Any
 
 from rectitude.cli.main import app
-
 from rectitude.core.config import Settings
 from rectitude.data.catalogue import known_sets
 from rectitude.models.registry import model_class, model_names

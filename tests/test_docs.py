@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rectitude.models.registry import model_class, model_names
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -88,3 +90,10 @@ def test_a_command_of_a_page_exists_with_its_options(line: str) -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_the_table_of_models_in_the_readme_agrees_with_the_registry() -> None:
+    table = re.findall(r"^\| `(\w+)` \| ([\w, ]+) \| (yes|no) \|", PAGES[0].read_text(encoding="utf-8"), re.MULTILINE)
+    models = {name: model_class(name) for name in model_names()}
+    told = {name: (set(reads.split(", ")) - {"nothing"}, new_users == "yes") for name, reads, new_users in table}
+    assert told == {name: (set(model.reads), model.serves_new_users) for name, model in models.items()}
