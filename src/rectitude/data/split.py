@@ -215,8 +215,8 @@ def _leave_one_out(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[n
         notes.append("The data have no time: a user's last interaction is the last in the file; consider 'ratio'")
     if tied := _tied_at_the_end(dataset, histories):
         notes.append(
-            f"For {tied} of {dataset.n_users} people the last two interactions share one timestamp: which of them is held "
-            "out follows the order of the file"
+            f"For {tied} of {dataset.n_users} people the last two interactions share one timestamp: which of them is "
+            "held out follows the order of the file"
         )
     if short := int((lengths < 3).sum()):
         notes.append(f"{short} users with fewer than 3 interactions are only trained on")

@@ -43,7 +43,7 @@ class SequentialConfig(GradientConfig):
     search: ClassVar[dict[str, Range | Choice]] = {
         "n_factors": Choice((32, 64, 128)),
         "dropout": Range(0.1, 0.5),
-        "n_negatives": Choice((128, 256, 512)),
+        "n_negatives": Choice((256, 1024, 4096)),
     }
 
     n_factors: int = Field(64, ge=2)
@@ -54,8 +54,10 @@ class SequentialConfig(GradientConfig):
     """Share of activations dropped in training; more for small data, usual 0.1 to 0.5."""
     loss: LossName = "sampled_softmax"
     """sampled_softmax, softmax (all items), gbce, bce or bpr."""
-    n_negatives: int = Field(256, ge=1)
-    """Items drawn per batch as negatives, for every loss but softmax; usual 128 to 1024."""
+    n_negatives: int = Field(1024, ge=1)
+    """Items drawn per batch as negatives, for every loss but softmax; more learn faster, usual 256 to 4096."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """Step size of Adam; usual 5e-4 to 5e-3."""
     negative_power: float = Field(0.0, ge=0, le=1)
     """Negatives are drawn in proportion to popularity to this power; 0 is uniform."""
     last_window_only: bool = False
