@@ -84,8 +84,8 @@ class ClozeBatches(SequenceBatches):
 class BERT4Rec(SequentialRecommender):
     """Bidirectional self-attention; a mask behind the history asks for the next item.
 
-    Cost: O(L²·d + L·d²) per sequence and block; only the hidden share of positions is learnt from in a step, so it needs
-    more epochs than a causal model.
+    Cost: O(L²·d + L·d²) per sequence and block; only the hidden share of positions is learnt from in a step, so it
+    needs more epochs than a causal model.
 
     Source: arXiv:1904.06690.
     """
