@@ -162,6 +162,16 @@ def test_workbook(tmp_path: Path) -> None:
     assert "an Excel workbook, not text" in refusal(csv(tmp_path, b"PK\x03\x04rest of it", "log.xlsx"))
 
 
+def test_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = csv(tmp_path, "user,item\na,x\n")
+
+    def refuse(self: Path, *_: Any) -> bytes:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert "cannot be read: Permission denied" in refusal(path)
+
+
 def test_folder_without_interactions(tmp_path: Path) -> None:
     csv(tmp_path, "x", "notes.md")
     line = refusal(tmp_path)
@@ -176,6 +186,7 @@ def test_folder_without_interactions(tmp_path: Path) -> None:
             "1 of 2 rows have no user id",
         ),
         (pl.DataFrame({"user": [1, None], "item": [1, 2]}), "the frame, row 2, column 'user'"),
+        (pl.DataFrame({"user": [1e300, 2.0], "item": [1, 2]}), "1e+300 is no user id"),
         (pl.DataFrame({"user": [1.5, 2.0], "item": [1, 2]}), "1.5 is no user id"),
         (pl.DataFrame({"user": [[1], [2]], "item": [1, 2]}), "List(Int64), not user ids"),
         (pl.DataFrame({"user": [True, False], "item": [1, 2]}), "Boolean, not user ids"),

@@ -120,6 +120,11 @@ def test_a_file_without_header(tmp_path: Path) -> None:
     assert events(swapped)[0] == ("242", "196")
 
 
+def test_a_header_may_hold_numbers(tmp_path: Path) -> None:
+    dataset = load(written(tmp_path, "user,item,2020\na,x,p\nb,y,q\n"))
+    assert events(dataset) == [("a", "x"), ("b", "y")]
+
+
 def test_a_file_of_text_without_header_can_be_read(tmp_path: Path) -> None:
     path = written(tmp_path, "anna,tea\nbert,milk\n")
     dataset = load(path, columns={"user": "column_1", "item": "column_2"})

@@ -114,7 +114,7 @@ def read_ids(source: Source, column: str, part: str) -> tuple[pl.Series, list[st
         )
     if values.dtype.is_float():
         _refuse_first(source, column, part, values.is_null() | values.is_nan() | values.is_infinite())
-        broken = values != values.floor()
+        broken = (values != values.floor()) | (values.abs() >= 2**63)
         if broken.any():
             row = int(broken.arg_max() or 0)
             raise DataError(

@@ -60,6 +60,7 @@ TITLES = ("title", "movietitle", "itemtitle", "itemname", "productname", "name",
 """Names of item columns that can be shown to a person, best first."""
 
 _UNNAMED = re.compile(r"column_\d+")
+_NUMBER = re.compile(r"\s*[-+]?\d+(\.\d+)?([eE][-+]?\d+)?\s*")
 
 
 def _plain(name: str) -> str:
@@ -69,6 +70,13 @@ def _plain(name: str) -> str:
 def _named(columns: list[str], names: tuple[str, ...], taken: set[str]) -> str | None:
     by_plain = {_plain(column): column for column in reversed(columns) if column not in taken}
     return next((by_plain[name] for name in names if name in by_plain), None)
+
+
+def is_header(cells: list[str]) -> bool:
+    """Whether a first line names columns: one of its cells is a usual name, or none is a number."""
+    if any(_plain(cell) in (*NAMES[USER], *NAMES[ITEM]) for cell in cells):
+        return True
+    return not any(_NUMBER.fullmatch(cell) for cell in cells)
 
 
 def map_columns(

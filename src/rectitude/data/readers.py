@@ -91,7 +91,7 @@ def load(
         origin = {"data": None, "origin": "frame", "location": None, "terms": None}
     elif isinstance(data, str) and data in CATALOGUE:
         place = locate(data, announce=announce)
-        dataset = _read_folder(place.folder, duplicates=duplicates or "keep", **reading)
+        dataset = _read_path(place.folder, duplicates=duplicates or "keep", **reading)
         dataset = replace(dataset, name=data, notes=(*place.notes, *dataset.notes))
         origin = {"data": data, "origin": place.origin, "location": str(place.folder), "terms": place.terms}
     else:
@@ -178,9 +178,13 @@ def _existing(data: str | Path) -> Path:
 
 
 def _read_path(path: Path, *, duplicates: Duplicates | None, **reading: Any) -> Dataset:
-    if path.is_dir():
-        return _read_folder(path, duplicates=duplicates, **reading)
-    return read_table(path, duplicates=duplicates or "error", **reading)
+    try:
+        if path.is_dir():
+            return _read_folder(path, duplicates=duplicates, **reading)
+        return read_table(path, duplicates=duplicates or "error", **reading)
+    except OSError as error:
+        what = f"The data cannot be read: {error.strerror or error}"
+        raise DataError(what, where=str(error.filename or path), fix="Check that you may read it") from error
 
 
 def _read_file(

@@ -14,6 +14,7 @@ import polars as pl
 
 from rectitude.core.errors import DataError
 from rectitude.core.memory import reserve
+from rectitude.data.columnmap import is_header
 from rectitude.data.place import Source
 
 _SEPARATORS = ("::", "\t", ",", ";", "|", " ")
@@ -130,7 +131,7 @@ def read_text_table(
     elif len(fields(lines[0], separator)) < 2:
         hint = f"It looks separated by {_SPOKEN[guessed]}" if guessed else "Look at the first line"
         raise DataError(f"Separator {separator!r} does not occur", where=f"{path.name}, line 1", fix=hint)
-    header = not unnamed and not any(_is_number(cell) for cell in fields(lines[0], separator))
+    header = not unnamed and is_header(fields(lines[0], separator))
     if not header and not unnamed:
         notes.append("The file has no header line; its columns are called column_1, column_2 and so on")
     if separator == "::":
@@ -183,7 +184,3 @@ def _diagnose(path: PurePath, content: bytes, separator: str, quoted: bool, erro
             fix="Enclose text that holds the separator in double quotes, or give another separator",
         )
     return DataError(f"The file cannot be read: {str(error).splitlines()[0]}", where=path.name, fix="Check its quotes")
-
-
-def _is_number(cell: str) -> bool:
-    return re.fullmatch(r"\s*[-+]?\d+(\.\d+)?([eE][-+]?\d+)?\s*", cell) is not None
