@@ -259,6 +259,19 @@ def test_development_has_no_test_fold_to_open(tiny: Dataset) -> None:
         _ = development.test
 
 
+@pytest.mark.parametrize("rule", ["leave-one-out", "temporal", "ratio", "cold-user", "cold-item"])
+def test_training_on_the_validation_part_leaves_the_test_part_alone(rule: str, tiny: Dataset) -> None:
+    one, both = (split(tiny, SplitConfig(rule=rule, train_on_valid=flag)) for flag in (False, True))
+    assert len(both.valid) == 0
+    assert pairs(opened(both)[1]) == pairs(opened(one)[1])
+    held_back = len(one.valid.targets.items)
+    if rule == "cold-user":
+        held_back += len(one.valid.history.items)
+    repeats = len(both.train.items) - len(one.train.items) - held_back
+    assert 0 <= repeats <= len(tiny.interactions) // 10
+    assert any("validation part too" in note for note in both.notes)
+
+
 @pytest.mark.parametrize("rule", ["leave-one-out", "temporal", "ratio"])
 def test_known_events_are_all_but_the_test_answers(rule: str, tiny: Dataset) -> None:
     made = split(tiny, SplitConfig(rule=rule))

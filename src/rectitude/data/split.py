@@ -169,7 +169,7 @@ def _assemble(dataset: Dataset, config: SplitConfig, assignment: npt.NDArray[np.
         return Histories.from_pairs(user[mask], item[mask], n_users)
 
     if config.train_on_valid:
-        assignment = np.where(assignment == VALID, TRAIN, assignment)
+        assignment = np.where(np.isin(assignment, (VALID, _known_half(VALID))), TRAIN, assignment)
         notes.append("Trained on the validation part too: there is no early stopping and no validation figure")
     train = rows(assignment == TRAIN)
     folds = []
@@ -309,7 +309,7 @@ def _column(dataset: Dataset, config: SplitConfig) -> tuple[npt.NDArray[np.int8]
             f"The split column holds {unknown[0]!r}", where="column 'split'", fix="Use train, valid (or tune) and test"
         )
     assignment = column.replace_strict(names, return_dtype=pl.Int8).to_numpy().copy()
-    if (assignment == VALID).any():
+    if config.train_on_valid or (assignment == VALID).any():
         return assignment, []
     return _with_validation(dataset, config, assignment)
 
