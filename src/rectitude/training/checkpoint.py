@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,13 +63,10 @@ class Checkpoint:
                 fix=anew,
             )
         facts = json.loads(header["facts"])
-        for key, value in identity.items():
-            if facts["identity"].get(key) != value:
-                raise CheckpointError(
-                    f"The checkpoint is of another training: {key} was {facts['identity'].get(key)!r}, not {value!r}",
-                    where=str(path),
-                    fix=anew,
-                )
+        if differences := list(_differences(facts["identity"], identity)):
+            raise CheckpointError(
+                f"The checkpoint is of another training: {'; '.join(differences)}", where=str(path), fix=anew
+            )
         return cls(tensors, facts)
 
     @staticmethod
@@ -84,6 +82,15 @@ class Checkpoint:
         """Tensors whose name begins with ``prefix.``, without it."""
         start = f"{prefix}."
         return {name[len(start) :]: tensor for name, tensor in self.tensors.items() if name.startswith(start)}
+
+
+def _differences(kept: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    """What of two nested tables of facts differs, in words."""
+    if isinstance(kept, dict) and isinstance(wanted, dict):
+        for key in [*wanted, *(kept.keys() - wanted.keys())]:
+            yield from _differences(kept.get(key), wanted.get(key), f"{name}.{key}" if name else key)
+    elif kept != wanted:
+        yield f"{name} was {kept!r} and is now {wanted!r}"
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
