@@ -16,6 +16,10 @@ Tracker = Literal["tensorboard", "mlflow"]
 class Logger(Protocol):
     """Takes each epoch's line of the learning curve."""
 
+    def start(self, rows: list[dict[str, float]]) -> None:
+        """Training begins, after the epochs of an interrupted one where there were any."""
+        ...
+
     def log(self, row: dict[str, float]) -> None:
         """One epoch."""
         ...
@@ -40,16 +44,20 @@ class CsvLogger:
 
     Args:
         path: The file.
-        rows: Lines of an interrupted training to begin with.
     """
 
-    def __init__(self, path: Path, rows: list[dict[str, float]]) -> None:
-        self.path, self.rows = path, list(rows)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: list[dict[str, float]] = []
+
+    def start(self, rows: list[dict[str, float]]) -> None:
+        """Begin with the epochs there are."""
+        self._rows = list(rows)
 
     def log(self, row: dict[str, float]) -> None:
         """One epoch."""
-        self.rows.append(row)
-        write_text(self.path, curve_csv(self.rows))
+        self._rows.append(row)
+        write_text(self.path, curve_csv(self._rows))
 
     def close(self) -> None:
         """Nothing to do."""
@@ -68,6 +76,9 @@ class TensorBoardLogger:
         except ImportError as error:
             raise MissingExtraError("tensorboard", "track", "Logging to TensorBoard") from error
         self._writer: Any = SummaryWriter(str(folder))
+
+    def start(self, rows: list[dict[str, float]]) -> None:
+        """Nothing to do: earlier epochs are in event files of their own."""
 
     def log(self, row: dict[str, float]) -> None:
         """One epoch."""
@@ -96,6 +107,11 @@ class MlflowLogger:
         self._mlflow: Any = mlflow
         mlflow.start_run(run_name=name)
         mlflow.log_params(parameters)
+
+    def start(self, rows: list[dict[str, float]]) -> None:
+        """A new MLflow run is told of earlier epochs too."""
+        for row in rows:
+            self.log(row)
 
     def log(self, row: dict[str, float]) -> None:
         """One epoch."""

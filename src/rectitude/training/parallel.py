@@ -7,7 +7,7 @@ then the gradient one process would have had.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -36,16 +36,20 @@ def process_group(device: torch.device) -> Iterator[tuple[int, int]]:
 
 
 def sum_gradients(parameters: Iterable[Tensor]) -> None:
-    """Replace each gradient by its sum over processes, in one message."""
+    """Replace each gradient by its sum over processes."""
     held = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in held:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    gradients = [parameter.grad for parameter in held if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    sum_in_place([parameter.grad for parameter in held if parameter.grad is not None])
+
+
+def sum_in_place(tensors: Sequence[Tensor]) -> None:
+    """Replace each tensor by its sum over processes, in one message."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
     dist.all_reduce(flat)
-    for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+    for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
 
 
 def agree(value: float, device: torch.device) -> float:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,15 +16,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rectitude.core.errors import ConfigError, RectitudeError
+from rectitude.core.errors import CheckpointError, ConfigError, DataError, RectitudeError, did_you_mean
 from rectitude.core.progress import progress_bar
 from rectitude.data.split import Split
 from rectitude.evaluation.evaluator import evaluate_fold
+from rectitude.evaluation.metrics import ACCURACY
 from rectitude.models.base import GradientConfig, Recommender
 from rectitude.training.checkpoint import Checkpoint, load_optimizer, optimizer_tensors
 from rectitude.training.loggers import Logger
 from rectitude.training.methods import Method
-from rectitude.training.parallel import agree, process_group, sum_gradients
+from rectitude.training.parallel import agree, process_group, sum_gradients, sum_in_place
 
 _CHECK_EVERY = 50
 """Batches between looks at the loss: each look waits for the device."""
@@ -62,6 +64,19 @@ def pick_device(name: str = "auto") -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("There is no GPU that torch can use here", where="device", fix="Use --device cpu")
     return device
+
+
+def cut_off(metric: str) -> int:
+    """The k of a metric that training can be steered by.
+
+    Raises:
+        ConfigError: It is no accuracy metric at a cut-off.
+    """
+    name, _, k = metric.partition("@")
+    if name not in ACCURACY or not k.isdecimal() or int(k) < 1:
+        known = [f"{other}@{k if k.isdecimal() and int(k) else 10}" for other in ACCURACY]
+        raise ConfigError(f"'{metric}' cannot be maximised on the validation fold", fix=did_you_mean(metric, known))
+    return int(k)
 
 
 @contextmanager
@@ -127,7 +142,7 @@ class Trainer:
     ) -> None:
         self.model, self.split, self.seed = model, split, seed
         self.content = content or {}
-        self.methods, self.metric = list(methods), metric
+        self.methods, self.metric, self._k = list(methods), metric, cut_off(metric)
         self.device = pick_device(device)
         self.checkpoint, self.resume = checkpoint, resume
         self.identity = dict(identity or {})
@@ -143,6 +158,7 @@ class Trainer:
         """Train to the end; the model then holds the best parameters and is in evaluation mode.
 
         Raises:
+            DataError: The training data hold nothing this model could learn from.
             RectitudeError: The loss stopped being a number.
             CheckpointError: ``resume`` met a checkpoint that does not fit.
         """
@@ -157,7 +173,10 @@ class Trainer:
                 process_group(self.device) as (self.rank, self.n_processes),
                 seeded(self.seed, self.device),
                 _fast_products(self.device),
+                ExitStack() as closing,
             ):
+                for logger in self.loggers:
+                    closing.callback(logger.close)
                 self._epochs(generator)
         self.model.eval()
         self.model.finish()
@@ -178,6 +197,8 @@ class Trainer:
             method.on_start(self)
         if self.resume and self.checkpoint is not None and self.checkpoint.exists():
             self._take_up(optimizer, generator)
+        for logger in self.loggers:
+            logger.start(self._result.curve)
         self._result.stopped = "epochs"
         with progress_bar(visible=self.progress and self.rank == 0) as bars:
             whole = bars.add_task("epochs", total=config.epochs, completed=self.epoch, note="")
@@ -198,15 +219,13 @@ class Trainer:
                         logger.log(row)
                     self._lay_down(optimizer, generator)
                 bars.update(whole, advance=1, note=self._headline(row))
-        for logger in self.loggers:
-            logger.close()
         if self._best_state:
             self.model.load_state_dict(self._best_state)
 
     def _one_epoch(self, batches: Iterator[Any], optimizer: torch.optim.Optimizer, tick: Any) -> dict[str, float]:
         self.model.train()
         wall, cpu = time.perf_counter(), time.process_time()
-        n_targets = 0
+        number = n_targets = 0
         sums: dict[str, Tensor] = {}
         for number, whole in enumerate(batches, 1):
             n_whole = whole.n_targets
@@ -217,11 +236,15 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + value.detach().double() * n_whole
             n_targets += n_whole
             if number % _CHECK_EVERY == 0:
-                self._check_finite(sums, number)
+                self._totals(sums, number)
             tick(note=f"{n_targets / (time.perf_counter() - wall):,.0f} targets/s")
-        self._check_finite(sums, number)
+        if not n_targets:
+            raise DataError(
+                f"The training data hold nothing that {self.model.title} could learn from",
+                fix="Use more data, or people with longer histories",
+            )
         cpu = time.process_time() - cpu
-        means = {name: float(value) / n_targets for name, value in sums.items()}
+        means = {name: total / n_targets for name, total in self._totals(sums, number).items()}
         return {
             "epoch": self.epoch,
             "loss": sum(means.values()),
@@ -233,22 +256,22 @@ class Trainer:
 
     def _one_step(self, whole: Any, n_whole: int, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         """Back-propagate one batch and step; the terms are this process's share of the batch mean."""
-        batch = whole if self.n_processes == 1 else whole.part(self.rank, self.n_processes)
-        share = 1.0 if self.n_processes == 1 else batch.n_targets / n_whole
+        batch, share = whole, 1.0
+        if self.n_processes > 1:
+            part = whole.part(self.rank, self.n_processes)
+            share = part.n_targets / n_whole
+            batch = part if share > 0 else whole  # with no row of its own: all of them, without weight
         batch = batch.to(self.device)
         last: dict[str, Tensor] = {}
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            if share > 0:
-                terms = dict(self.model.loss(batch))
-                for method in self.methods:
-                    terms.update(method.extra_loss(batch, self.model))
-                total = torch.stack([term * share for term in terms.values()]).sum()
-                total.backward()
-                last.update({name: term.detach() * share for name, term in terms.items()})
-            else:
-                total = torch.zeros((), device=self.device)
+            terms = dict(self.model.loss(batch))
+            for method in self.methods:
+                terms.update(method.extra_loss(batch, self.model))
+            total = torch.stack([term * share for term in terms.values()]).sum()
+            total.backward()
+            last.update({name: term.detach() * share for name, term in terms.items()})
             if self.n_processes > 1:
                 sum_gradients(self.model.parameters())
             return total
@@ -258,14 +281,20 @@ class Trainer:
             optimizer.step()
         return last
 
-    def _check_finite(self, sums: dict[str, Tensor], batch: int) -> None:
-        for name, value in sums.items():
-            if not bool(torch.isfinite(value)):
+    def _totals(self, sums: dict[str, Tensor], batch: int) -> dict[str, float]:
+        """Each term summed over the targets so far, of all processes."""
+        values = [value.clone() for value in sums.values()]
+        if self.n_processes > 1:
+            sum_in_place(values)
+        totals = {name: float(value) for name, value in zip(sums, values, strict=True)}
+        for name, total in totals.items():
+            if not math.isfinite(total):
                 raise RectitudeError(
                     f"The loss '{name}' is no longer a number",
-                    where=f"epoch {self.epoch}, batch {batch}",
+                    where=f"epoch {self.epoch}, by batch {batch}",
                     fix="Lower learning_rate, or look for extreme values in the content",
                 )
+        return totals
 
     def _validate(self, row: dict[str, float], config: GradientConfig) -> None:
         due = self.epoch % config.validate_every == 0 or self.epoch == config.epochs
@@ -275,9 +304,7 @@ class Trainer:
         if self.rank == 0:
             self.model.eval()
             self.model.finish()
-            k = int(self.metric.partition("@")[2])
-            evaluation = evaluate_fold(self.model, self.split.valid, ks=(k,))
-            value = float(evaluation.per_user[self.metric].mean())
+            value = evaluate_fold(self.model, self.split.valid, ks=(self._k,)).mean(self.metric)
         if self.n_processes > 1:
             value = agree(value, self.device)
         row[f"valid_{self.metric}"] = value
@@ -321,7 +348,13 @@ class Trainer:
         if self.checkpoint is None:
             return
         held = Checkpoint.read(self.checkpoint, self.identity)
-        self.model.load_state_dict(held.part("model"))
+        try:
+            self.model.load_state_dict(held.part("model"))
+        except RuntimeError as error:
+            reason = " ".join(line.strip() for line in str(error).splitlines()[1:2])
+            raise CheckpointError(
+                f"The checkpoint does not fit {self.model.title}: {reason}", where=str(self.checkpoint)
+            ) from error
         self._best_state = {name: tensor.to(self.device) for name, tensor in held.part("best").items()}
         load_optimizer(optimizer, held.part("optimizer"))
         generator.set_state(held.tensors["random.batches"])

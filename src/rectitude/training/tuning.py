@@ -12,7 +12,7 @@ from rectitude.data.split import Split
 from rectitude.evaluation.evaluator import evaluate_fold
 from rectitude.models.base import Choice, Recommender
 from rectitude.models.registry import model_class
-from rectitude.training.trainer import Trainer, pick_device, seeded
+from rectitude.training.trainer import Trainer, cut_off, pick_device, seeded
 
 
 def new_model(
@@ -60,7 +60,7 @@ def tune(
         ``{"best": settings, "value": best value, "metric", "trials": [{"number", "settings", "value"}, …]}``.
 
     Raises:
-        ConfigError: There is nothing to search.
+        ConfigError: There is nothing to search, or no such metric.
         MissingExtraError: Optuna is not installed.
     """
     try:
@@ -72,6 +72,7 @@ def tune(
     if not space:
         raise ConfigError(f"'{model}' has no setting left to search", fix="Give fewer settings with --set")
     split = split.development()
+    cut_off(metric)
 
     def objective(trial: Any) -> float:
         values = dict(fixed)
@@ -83,11 +84,10 @@ def tune(
             else:
                 values[key] = trial.suggest_float(key, where.low, where.high, log=where.log)
         trained = new_model(model, values, split, seed)
-        k = int(metric.partition("@")[2])
         Trainer(
             trained, split, seed=seed, content=dataset.content, device=device, metric=metric, progress=False
         ).train()
-        value = evaluate_fold(trained, split.valid, ks=(k,)).mean(metric)
+        value = evaluate_fold(trained, split.valid, ks=(cut_off(metric),)).mean(metric)
         trial.set_user_attr("settings", values)
         if report is not None:
             report(trial.number, values, value)

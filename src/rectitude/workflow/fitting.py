@@ -230,7 +230,7 @@ def _identity(dataset: Dataset, divided: Split, model: Recommender, seed: int) -
 
 
 def _loggers(state: _TrainingState, tracker: Tracker | None, model: Recommender, target: Path) -> list[Logger]:
-    loggers: list[Logger] = [CsvLogger(state.curve, [])]
+    loggers: list[Logger] = [CsvLogger(state.curve)]
     if tracker == "tensorboard":
         loggers.append(TensorBoardLogger(state.events))
     elif tracker == "mlflow":
