@@ -35,6 +35,9 @@ class Log:
     def __init__(self, out: str, key: dict[str, Any]) -> None:
         self.out, self.key, self.total = out, key, 0.0
 
+    def start(self, rows: list[dict[str, float]]) -> None:
+        """Nothing to do: measured trainings are not resumed."""
+
     def log(self, row: dict[str, float]) -> None:
         """One epoch."""
         self.total += row["cpu_seconds"]
