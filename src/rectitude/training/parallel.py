@@ -6,33 +6,29 @@ then the gradient one process would have had.
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 
-@contextmanager
-def process_group(device: torch.device) -> Iterator[tuple[int, int]]:
-    """Join the group that ``torchrun`` announced, if it did.
+def join(device: torch.device) -> tuple[int, int]:
+    """Join the group that ``torchrun`` announced, if it did, for as long as this process lives.
 
-    Yields:
+    A group cannot be left and joined again, and there may be several models to train.
+
+    Returns:
         This process's number and how many there are; (0, 1) outside ``torchrun``.
     """
-    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield 0, 1
-        return
-    joined_here = not dist.is_initialized()
-    if joined_here:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield dist.get_rank(), dist.get_world_size()
-    finally:
-        if joined_here:
-            dist.destroy_process_group()
+        atexit.register(dist.destroy_process_group)
+    return dist.get_rank(), dist.get_world_size()
 
 
 def sum_gradients(parameters: Iterable[Tensor]) -> None:

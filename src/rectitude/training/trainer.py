@@ -25,7 +25,7 @@ from rectitude.models.base import GradientConfig, Recommender
 from rectitude.training.checkpoint import Checkpoint, load_optimizer, optimizer_tensors
 from rectitude.training.loggers import Logger
 from rectitude.training.methods import Method
-from rectitude.training.parallel import agree, process_group, sum_gradients, sum_in_place
+from rectitude.training.parallel import agree, join, sum_gradients, sum_in_place
 
 _CHECK_EVERY = 50
 """Batches between looks at the loss: each look waits for the device."""
@@ -169,8 +169,8 @@ class Trainer:
         if self.model.trained_by == "fit":
             self.model.fit(self.split.train, generator)
         else:
+            self.rank, self.n_processes = join(self.device)
             with (
-                process_group(self.device) as (self.rank, self.n_processes),
                 seeded(self.seed, self.device),
                 _fast_products(self.device),
                 ExitStack() as closing,
