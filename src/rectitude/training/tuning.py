@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -53,7 +55,7 @@ def tune(
         metric: On the validation fold.
         seed: Of the search and of every training.
         device: Where to train.
-        storage: Optuna storage address (``sqlite:///tune.db``) to go on from an interrupted search.
+        storage: Optuna storage address (``sqlite:///tune.db``) to keep trials in; the same search goes on from there.
         report: Called after each trial with its number, settings and value.
 
     Returns:
@@ -96,11 +98,11 @@ def tune(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed),
         storage=storage,
-        study_name=f"{model}-{dataset.hash}-{metric}",
+        study_name=_study_name(model, dataset, split, fixed, metric, seed),
         load_if_exists=True,
     )
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))  # the same again would be drawn again
     study.optimize(objective, n_trials=n_trials)
     trials = [
         {"number": trial.number, "settings": trial.user_attrs["settings"], "value": trial.value}
@@ -109,3 +111,9 @@ def tune(
     ]
     best = study.best_trial
     return {"best": best.user_attrs["settings"], "value": best.value, "metric": metric, "trials": trials}
+
+
+def _study_name(model: str, dataset: Dataset, split: Split, fixed: Mapping[str, Any], metric: str, seed: int) -> str:
+    """A name that two searches share only if their trials can be compared."""
+    about = json.dumps([dataset.hash, split.protocol(), dict(fixed), metric, seed], sort_keys=True, default=str)
+    return f"{model}-{hashlib.sha256(about.encode()).hexdigest()[:16]}"
