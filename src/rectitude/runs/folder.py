@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from rectitude.core.errors import RunError
 from rectitude.core.files import recover_folder, replace_folder, write_json, write_text
 
@@ -50,7 +52,7 @@ class RunFolder:
         if not self.path.is_dir():
             raise RunError("There is no such run", where=str(path), fix="Make one with 'rectitude fit … --out RUN'")
         self.config: dict[str, Any] = self.read_json(CONFIG)
-        found = self.config.get("format")
+        found = self.config.get("format") if isinstance(self.config, dict) else None
         if found != FORMAT:
             raise RunError(
                 f"The run is of format {found}, and this version reads format {FORMAT}",
@@ -115,6 +117,17 @@ class RunFolder:
             ) from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RunError(f"{name} is damaged: {error}", where=str(path), fix="Train the run again") from error
+
+    def read_table(self, name: str) -> pl.DataFrame:
+        """Content of one of the Parquet files.
+
+        Raises:
+            RunError: The file is missing or is not Parquet.
+        """
+        try:
+            return pl.read_parquet(self.file(name))
+        except pl.exceptions.PolarsError as error:
+            raise RunError(f"{name} is damaged: {error}", where=str(self.path), fix="Train the run again") from error
 
     def write_json(self, name: str, value: Any) -> None:
         """Replace one of the JSON files atomically."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from rectitude.core.config import build
-from rectitude.core.errors import QueryError, RunError
+from rectitude.core.errors import DataError, QueryError, RunError
 from rectitude.data.columns import ITEM, TITLE, USER
 from rectitude.data.dataset import Dataset, Ids
 from rectitude.data.histories import Histories
@@ -91,21 +91,20 @@ class Run:
         folder = RunFolder(path)
         if folder.config.get("kind") != "recommender":
             raise RunError(f"The run is a {folder.config.get('kind')}, not a recommender", where=str(path))
-        ids = pl.read_parquet(folder.file(IDS))
+        ids = folder.read_table(IDS)
         users, items = (ids.filter(pl.col("kind") == kind) for kind in (USER, ITEM))
         chosen = model_class(folder.config["model"])
         values = {key: entry["value"] for key, entry in folder.config["settings"].items()}
         model = chosen(build(chosen.Config, values, where=str(folder.path)), len(users), len(items))
         try:
-            state = load_file(folder.file(MODEL))
-            model.load_state_dict(state)
+            model.load_state_dict(load_file(folder.file(MODEL)))
         except (SafetensorError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
             raise RunError(
                 f"The model cannot be read: {reason}", where=str(folder.path / MODEL), fix="Train the run again"
             ) from error
         model.to(torch.device(device)).eval()
-        events = pl.read_parquet(folder.file(HISTORY))
+        events = folder.read_table(HISTORY)
         history = Histories.from_pairs(events[USER].to_numpy(), events[ITEM].to_numpy(), len(users))
         return cls(folder, model, Ids(USER, users["id"]), Ids(ITEM, items["id"]), items[TITLE].to_list(), history)
 
@@ -134,14 +133,21 @@ class Run:
             RunError: It cannot be read again, or is no longer the same.
         """
         source = self.config["data"]["source"]
-        place = data or source["data"]
+        place = data or _place(source)
         if place is None:
             raise RunError(
                 "The run was made from a frame in memory, which cannot be read again",
                 where=str(self.path),
                 fix="Give the data with --data",
             )
-        dataset = load(place, **source["options"])
+        try:
+            dataset = load(place, **source.get("options", {}))
+        except DataError as error:
+            raise RunError(
+                f"The data of the run cannot be read again: {error.what}",
+                where=error.where or str(place),
+                fix="Give the data as it was with --data",
+            ) from error
         if dataset.hash != self.config["data"]["hash"]:
             was = self.config["data"]["hash"]
             raise RunError(
@@ -258,3 +264,11 @@ class Run:
         near = get_close_matches(wanted, self._by_title, n=1, cutoff=0.6)
         meant = f"Did you mean '{self.titles[self._by_title[near[0]]]}'?" if near else "Write it as the data does"
         raise QueryError(f"No item is titled '{text}'", fix=meant)
+
+
+def _place(source: Mapping[str, Any]) -> str | None:
+    """Where a run's data were: as it was said, or, for files and seen from another folder, where that pointed to."""
+    given: str | None = source.get("data")
+    if given is not None and source.get("origin") in ("file", "folder") and not Path(given).exists():
+        return str(source["location"])
+    return given
