@@ -216,5 +216,5 @@ def test_every_user_with_events_once_with_distinct_items() -> None:
     assert len(batches) == len(source) == 2
     rows = {int(user): batch.history[row].tolist() for batch in batches for row, user in enumerate(batch.users)}
     assert rows == {0: [1, 3], 2: [2], 3: [4, 5]}
-    assert sum(batch.n_targets for batch in batches) == 5
+    assert sum(batch.n_targets for batch in batches) == 3
     assert batches[0].to(torch.device("cpu")).device == torch.device("cpu")

@@ -266,8 +266,8 @@ class RowBatch:
 
     @property
     def n_targets(self) -> int:
-        """Observed pairs."""
-        return len(self.history.items)
+        """People: a row's loss is one whole."""
+        return len(self.users)
 
     def to(self, device: torch.device) -> RowBatch:
         """The batch on a device."""
