@@ -134,7 +134,8 @@ def _parse_text(
     parsed = {form: _read(values, form) for form in formats}
     whole = {form: times for form, times in parsed.items() if times.null_count() == values.null_count()}
     if not whole:
-        times = max(parsed.values(), key=lambda times: times.is_not_null().sum())
+        readings = [*parsed.values(), values.cast(pl.Float64, strict=False)]  # a column of numbers with a stray text
+        times = max(readings, key=lambda times: times.is_not_null().sum())
         row = int((times.is_null() & values.is_not_null()).arg_max() or 0)
         raise DataError(
             f"'{values[row]}' cannot be read as a time",
