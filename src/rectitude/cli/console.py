@@ -41,8 +41,10 @@ def show(*parts: RenderableType) -> None:
     from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False)
-    for part in parts:
-        console.print(part)
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    sys.stdout.write("\n".join(row.rstrip(" ") for row in captured.get().split("\n")))
 
 
 def line(text: str) -> None:
@@ -84,6 +86,13 @@ def grid(*columns: str, right: tuple[int, ...] = (), wrap: tuple[int, ...] = ())
             header, justify="right" if position in right else "left", no_wrap=position not in wrap, overflow="fold"
         )
     return table
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, 80 where there is none."""
+    from rich.console import Console
+
+    return Console().width
 
 
 def facts(pairs: dict[str, Any]) -> Table:

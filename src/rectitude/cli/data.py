@@ -9,7 +9,7 @@ import typer
 
 from rectitude.cli import options
 from rectitude.cli.command import Verb
-from rectitude.cli.console import emit, facts, grid, line, plural, show, tell
+from rectitude.cli.console import emit, facts, grid, line, plural, show, tell, terminal_width
 
 if TYPE_CHECKING:
     from rectitude.data.dataset import Dataset
@@ -18,6 +18,8 @@ data = typer.Typer(help="List, fetch, describe and import data.", no_args_is_hel
 
 _MOST_COLUMNS = 12
 """Columns of a table that are named on one line."""
+_WIDE = 110
+"""Columns a terminal needs for a table with sentences in it."""
 
 
 @data.command("list", cls=Verb)
@@ -50,11 +52,16 @@ def list_sets(as_json: options.Json = False) -> None:
             }
         )
         return
-    table = grid("name", "here?", "people", "items", "events", "what", right=(2, 3, 4), wrap=(5,))
+    narrow = terminal_width() < _WIDE
+    table = grid(
+        "name", "here?", "people", "items", "events", *([] if narrow else ["what"]), right=(2, 3, 4), wrap=(5,)
+    )
     for known in sets:
         counts = (f"{count:,}" for count in (known.users, known.items, known.interactions))
-        table.add_row(known.name, availability(known), *counts, known.what)
+        table.add_row(known.name, availability(known), *counts, *([] if narrow else [known.what]))
     show(table, "")
+    if narrow:
+        show(facts({known.name: known.what for known in sets}), "")
     show("at hand: in RECTITUDE_DATA.  by hand: 'rectitude data describe NAME' says where to get it and on what terms.")
 
 

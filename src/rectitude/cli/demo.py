@@ -98,17 +98,17 @@ def _judged(dataset: Dataset, runs: dict[str, Run]) -> Comparison:
     for run in runs.values():
         seconds = evaluate(run, "test", data=dataset, progress=True).seconds
         tell(f"   {run.model.title}: ranked and measured in {seconds:.1f} s")
-    return compare(list(runs.values()))
+    return compare(list(reversed(runs.values())))
 
 
 def _show_comparison(comparison: Comparison) -> None:
     from rectitude.cli.compare import show_comparison
 
     show_comparison(comparison)
-    show("", *_in_words(comparison))
+    show("", *in_words(comparison))
 
 
-def _in_words(comparison: Comparison) -> list[str]:
+def in_words(comparison: Comparison) -> list[str]:
     """Each test by NDCG@10 as a sentence, whichever way it came out."""
     told = []
     for row in comparison.rows:
@@ -132,8 +132,8 @@ def _answers(runs: dict[str, Run], *, as_json: bool) -> dict[str, Answer]:
     history, titles = _typed_history(run, ask=not as_json)
     answers["history"] = run.recommend(history=history, k=_K)
     if not as_json:
-        show("", f"User {user}, who last saw {'; '.join(known)}", "", list_table(answers["user"]))
-        show("", f"A new person, who saw {'; '.join(titles)}", "", list_table(answers["history"]))
+        show("", f"SASRec for user {user}, who last saw {'; '.join(known)}", "", list_table(answers["user"]))
+        show("", f"SASRec for a new person, who saw {'; '.join(titles)}", "", list_table(answers["history"]))
     return answers
 
 

@@ -138,16 +138,18 @@ def _result(run: Run, seconds: float, *, as_json: bool) -> None:
     from rectitude.runs.folder import REPORT
     from rectitude.workflow.judging import evaluation_file
 
-    judged = read_evaluation(evaluation_file(run, "valid"))
+    file = evaluation_file(run, "valid")
+    judged = read_evaluation(file) if file.exists() else None  # there is none where validation was trained on too
     config = run.config
     training = config["training"]
     if as_json:
+        figures = judged.to_dict() if judged is not None else {"protocol": None, "metrics": {}}
         emit(
             {
                 "run": str(run.path),
                 "model": run.model.name,
                 "fold": "valid",
-                **judged.to_dict(),
+                **figures,
                 "training": training,
                 "settings": config["settings"],
                 "split": config["split"],
@@ -157,15 +159,16 @@ def _result(run: Run, seconds: float, *, as_json: bool) -> None:
             }
         )
         return
-    epochs = (
-        f"{plural(training['epochs'], 'epoch')}, kept epoch {training['best_epoch']}, " if training["epochs"] else ""
-    )
-    parameters = f"{training['parameters']:,} parameters, " if training["parameters"] else ""
+    parts = [plural(training["epochs"], "epoch")] if training["epochs"] else []
+    parts += [f"kept epoch {training['best_epoch']}"] if training["best_epoch"] else []
+    parts += [f"{training['parameters']:,} parameters"] if training["parameters"] else []
+    judging = f"judged in {judged.seconds:.1f} s; " if judged is not None else ""
     tell(
-        f"Trained in {training['seconds']:.1f} s ({epochs}{parameters}{training['device']}), "
-        f"judged in {judged.seconds:.1f} s; {seconds:.1f} s in all"
+        f"Trained in {training['seconds']:.1f} s ({', '.join([*parts, training['device']])}), "
+        f"{judging}{seconds:.1f} s in all"
     )
-    show(asked(judged.protocol), "", evaluation_table(judged), "")
+    if judged is not None:
+        show(asked(judged.protocol), "", evaluation_table(judged), "")
     line(f"Run     {run.path}")
     line(f"Report  {run.path / REPORT}")
     line(f"Next    rectitude evaluate {shlex.quote(str(run.path))}")

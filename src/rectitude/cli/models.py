@@ -54,7 +54,7 @@ def _one(model: type[Recommender], *, as_json: bool) -> None:
         emit({**_about(model), "settings": settings})
         return
     show(
-        f"{model.title}: {(model.__doc__ or '').splitlines()[0]}",
+        f"{model.title}: {(model.__doc__ or '').splitlines()[0].replace('``', '')}",
         "",
         facts(
             {
@@ -69,9 +69,9 @@ def _one(model: type[Recommender], *, as_json: bool) -> None:
     if not settings:
         show("It has no settings.")
         return
-    table = grid("setting", "default", "accepts", "meaning", wrap=(2, 3))
+    table = grid("setting", "default", "meaning", wrap=(2,))
     for entry in settings:
-        table.add_row(entry["name"], _written(entry["default"]), entry["accepts"], entry["meaning"])
+        table.add_row(entry["name"], _written(entry["default"]), f"{entry['meaning']} [{entry['accepts']}]")
     show(table)
     searched = [entry["name"] for entry in settings if entry["searched"]]
     if searched:

@@ -55,7 +55,9 @@ Split = Annotated[
 ]
 SplitSet = Annotated[
     list[str] | None,
-    typer.Option("--split-set", metavar="K=V", help="Setting of the split: valid_share, test_share or seed."),
+    typer.Option(
+        "--split-set", metavar="K=V", help="Setting of the split: valid_share, test_share, seed, train_on_valid."
+    ),
 ]
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Model settings as a TOML or JSON table.")

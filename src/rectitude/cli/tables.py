@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rectitude.cli.console import grid, plural
+from rectitude.cli.console import grid, plural, terminal_width
 from rectitude.reporting.numbers import IntervalLike, number
 
 if TYPE_CHECKING:
@@ -37,14 +37,12 @@ def asked(protocol: Mapping[str, Any]) -> str:
 
 def evaluation_table(evaluation: Evaluation) -> Table:
     """Every metric with its 95 % interval: cut-offs side by side, or below each other in a narrow terminal."""
-    from rich.console import Console
-
     from rectitude.audit.findings import metric_title
 
     summary = evaluation.summary()
     ks = evaluation.protocol["k"]
     names = list(dict.fromkeys(metric.partition("@")[0] for metric in summary))
-    if Console().width < _LABEL + _FIGURE * len(ks):
+    if terminal_width() < _LABEL + _FIGURE * len(ks):
         table = grid("", "", _INTERVAL, right=(1,))
         for metric in (f"{name}@{k}" for k in ks for name in names):
             table.add_row(metric_title(metric), *_apart(metric, summary[metric]))
