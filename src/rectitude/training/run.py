@@ -123,15 +123,26 @@ class Run:
         """Name of the folder, for tables."""
         return self.path.name
 
-    def dataset(self, data: str | Path | None = None) -> Dataset:
+    def dataset(self, data: str | Path | Dataset | None = None) -> Dataset:
         """The data the run was made from, read again from where it came from.
 
         Args:
-            data: Where it is now, if it has moved.
+            data: Where it is now, if it has moved, or the data themselves.
 
         Raises:
             RunError: It cannot be read again, or is no longer the same.
         """
+        dataset = data if isinstance(data, Dataset) else self._load(data)
+        if dataset.hash != self.config["data"]["hash"]:
+            was = self.config["data"]["hash"]
+            raise RunError(
+                f"The data has changed since the run was made: its hash is {dataset.hash}, it was {was}",
+                where=dataset.name if data is None or isinstance(data, Dataset) else str(data),
+                fix="Give the data as it was with --data, or train again",
+            )
+        return dataset
+
+    def _load(self, data: str | Path | None) -> Dataset:
         source = self.config["data"]["source"]
         place = data or _place(source)
         if place is None:
@@ -141,21 +152,13 @@ class Run:
                 fix="Give the data with --data",
             )
         try:
-            dataset = load(place, **source.get("options", {}))
+            return load(place, **source.get("options", {}))
         except DataError as error:
             raise RunError(
                 f"The data of the run cannot be read again: {error.what}",
                 where=error.where or str(place),
                 fix="Give the data as it was with --data",
             ) from error
-        if dataset.hash != self.config["data"]["hash"]:
-            was = self.config["data"]["hash"]
-            raise RunError(
-                f"The data has changed since the run was made: its hash is {dataset.hash}, it was {was}",
-                where=str(place),
-                fix="Give the data as it was with --data, or train again",
-            )
-        return dataset
 
     def split(self, dataset: Dataset) -> Split:
         """The split of the run, made again."""

@@ -44,7 +44,7 @@ def export(
         RunError: The run or its data cannot be read.
     """
     run = run if isinstance(run, Run) else Run.load(run)
-    dataset = data if isinstance(data, Dataset) else run.dataset(data)
+    dataset = run.dataset(data)
     evaluation = evaluate(run, fold, ks=sorted({*KS, k}), mask_seen=mask_seen, data=dataset)
     rows, columns = np.nonzero(evaluation.lists[:, :k] >= 0)
     items = evaluation.lists[rows, columns]

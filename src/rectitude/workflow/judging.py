@@ -59,7 +59,7 @@ def evaluate(
     run = run if isinstance(run, Run) else Run.load(run)
     if fold not in ("valid", "test"):
         raise ConfigError(f"There is no fold '{fold}'", fix="Use valid or test")
-    dataset = data if isinstance(data, Dataset) else run.dataset(data)
+    dataset = run.dataset(data)
     divided = run.split(dataset)
     judged = judge(run, dataset, divided, fold, ks=ks, mask_seen=mask_seen, seed=seed, progress=progress)
     if judged is None:
