@@ -24,7 +24,7 @@ from torch import Tensor
 
 from rectitude.core.memory import reserve
 from rectitude.data.histories import Histories
-from rectitude.models.base import ModelConfig, Reads, Recommender
+from rectitude.models.base import Choice, ModelConfig, Range, Reads, Recommender
 from rectitude.models.query import Query
 from rectitude.nn.graph import pool
 
@@ -33,6 +33,8 @@ _TOO_MANY = "EASE is for catalogues up to some ten thousand items: use als, or k
 
 class EASEConfig(ModelConfig):
     """Settings of EASE."""
+
+    search: ClassVar[dict[str, Range | Choice]] = {"l2": Range(20.0, 5000.0, log=True)}
 
     l2: float = Field(500.0, gt=0)
     """λ, added to the diagonal of the item-item counts; usual range 50 to 2000, growing with the number of users."""
