@@ -119,6 +119,7 @@ def test_mistyped_command_lines(words: tuple[str, ...], said: str, refusal: Call
             "'ndgc@10' is no metric (--metric). Did you mean 'ndcg'",
         ),
         (("tune", "x", "-m", "sasrec", "--metric", "ndcg"), "'ndcg' is no metric"),
+        (("tune", "x", "-m", "popularity"), "'popularity' has no setting left to search"),
         (("recommend", "x"), "Give --user, --history or --titles"),
         (("recommend", "x", "--user", "1", "--history", "2"), "Give --user, --history or --titles"),
         (("data", "get", "ml-100"), "No known set is called 'ml-100'. Did you mean 'ml-100k'?"),

@@ -16,6 +16,7 @@ from rectitude.core.errors import ConfigError, did_you_mean
 
 
 def tune(
+    ctx: typer.Context,
     data: options.Data,
     model: options.Model,
     trials: Annotated[int, typer.Option("--trials", metavar="N", min=1, help="Trainings to try.")] = 20,
@@ -95,8 +96,8 @@ def tune(
         return
     show(f"Best {metric} of the validation fold: {found['value']:.4f} (chosen as the best of several, so too kind)", "")
     show(facts({key: _short(value) for key, value in found["best"].items()}), "")
-    given = ["--config", str(out)] if out is not None else _as_options(found["best"])
-    line(f"Next    rectitude fit {shlex.join([data, '--model', model, *given])}")
+    chosen = ["--config", str(out)] if out is not None else _as_options(found["best"])
+    line(f"Next    rectitude {shlex.join([*_to_fit(ctx.obj), *chosen])}")
 
 
 def _check(model: str, fixed: dict[str, Any], metric: str) -> None:
@@ -105,7 +106,12 @@ def _check(model: str, fixed: dict[str, Any], metric: str) -> None:
     from rectitude.evaluation.metrics import ACCURACY, LISTS
     from rectitude.models.registry import model_class
 
-    build(model_class(model).Config, fixed, where="--config, --set")
+    chosen = model_class(model).Config
+    build(chosen, fixed, where="--config, --set")
+    if not set(chosen.search_space()) - set(fixed):
+        raise ConfigError(
+            f"'{model}' has no setting left to search", where="--set", fix="Give fewer settings, or another model"
+        )
     name, _, k = metric.partition("@")
     if name not in (*ACCURACY, *LISTS) or not k.isdigit() or int(k) < 1:
         raise ConfigError(
@@ -113,6 +119,19 @@ def _check(model: str, fixed: dict[str, Any], metric: str) -> None:
             where="--metric",
             fix=f"{did_you_mean(name, (*ACCURACY, *LISTS))}, as in ndcg@10",
         )
+
+
+def _to_fit(words: list[str]) -> list[str]:
+    """The same command line for ``fit``, without what only a search takes and what the best settings hold already."""
+    dropped = {"--trials", "--metric", "--storage", "--out", "--config", "--set"}
+    kept: list[str] = []
+    value_follows = False
+    for word in ["fit", *words[1:]]:
+        name, equals, _ = word.partition("=")
+        if name not in dropped and not value_follows:
+            kept.append(word)
+        value_follows = name in dropped and not equals
+    return kept
 
 
 def _as_options(settings: dict[str, Any]) -> list[str]:
