@@ -86,11 +86,20 @@ def _padded(states: Tensor) -> Tensor:
     return F.pad(states, (0, 0, 0, _rounded(len(states), 256) - len(states)))
 
 
-class _SampledSoftmax(torch.autograd.Function):
-    """Cross-entropy of the target against the negatives, with the gradient made in the forward pass.
+class _FusedLoss(torch.autograd.Function):
+    """A mean loss of (states, table, three things without gradient) whose forward pass makes and keeps the gradients.
 
-    The probabilities [T, N] are the largest thing in a training step; here they are written once and never kept.
+    The probabilities are the largest thing in a training step: they are written once and never kept.
     """
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        states_gradient, table_gradient = ctx.saved_tensors
+        return gradient * states_gradient, gradient * table_gradient, None, None, None
+
+
+class _SampledSoftmax(_FusedLoss):
+    """Cross-entropy of the target against the negatives."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, items: Tensor, log_weight: Tensor) -> Tensor:
@@ -119,11 +128,6 @@ class _SampledSoftmax(torch.autograd.Function):
             ctx.save_for_backward(states_gradient, table_gradient)
         return -hit.clamp_(min=SMALLEST).log_().mean()
 
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        states_gradient, table_gradient = ctx.saved_tensors
-        return gradient * states_gradient, gradient * table_gradient, None, None, None
-
 
 def sampled_softmax(states: Tensor, table: Tensor, targets: Tensor, negatives: Negatives) -> Tensor:
     """Softmax cross-entropy against a sample, corrected for how it was drawn (logQ).
@@ -142,7 +146,7 @@ def sampled_softmax(states: Tensor, table: Tensor, targets: Tensor, negatives: N
     return apply(states, table, targets, negatives.items, negatives.log_weight)
 
 
-class _ChunkedSoftmax(torch.autograd.Function):
+class _ChunkedSoftmax(_FusedLoss):
     """Full cross-entropy over row chunks; only one chunk's probabilities exist at a time."""
 
     @staticmethod
@@ -166,11 +170,6 @@ class _ChunkedSoftmax(torch.autograd.Function):
         if states_gradient is not None and table_gradient is not None:
             ctx.save_for_backward(states_gradient.div_(len(states)), table_gradient.div_(len(states)))
         return (total / len(states)).to(states.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        states_gradient, table_gradient = ctx.saved_tensors
-        return gradient * states_gradient, gradient * table_gradient, None, None, None
 
 
 def softmax(states: Tensor, table: Tensor, targets: Tensor, n_items: int, chunk: int = 1024) -> Tensor:
