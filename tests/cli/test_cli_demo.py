@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,24 @@ def test_demo_goes_the_whole_way_and_can_go_it_again(cli: Cli, answer: Callable[
     assert set(given["runs"]) == {"popularity", "ease", "sasrec"}
     assert given["comparison"]["protocol"]["fold"] == "test"
     assert len(given["recommendations"]["history"]["items"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("typed", "history"),
+    [("titel 5\ntitle 5; Title 6\n", "Title 5; Title 6"), ("\n", "Title 3; Title 21"), ("", "Title 3; Title 21")],
+)
+def test_somebody_at_the_terminal_types_a_history(
+    typed: str, history: str, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rectitude.training.run import Run
+
+    monkeypatch.setattr(demo, "_somebody_is_there", lambda: True)
+    monkeypatch.setattr(demo, "TITLES", ("Title 3", "Title 21"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    run = Run.load(runs / "ease")
+    _, titles = demo.typed_history(run, ask=True)
+    assert "; ".join(titles) == history
+    assert ("Did you mean 'Title 5'?" in " ".join(capsys.readouterr().err.split())) == typed.startswith("titel")
 
 
 def test_each_outcome_of_a_test_is_told_as_it_is() -> None:

@@ -129,7 +129,7 @@ def _answers(runs: dict[str, Run], *, as_json: bool) -> dict[str, Answer]:
     user = run.user_ids[0]
     known = [run.titles[item] or run.item_ids[item] for item in run.history[0][::-1][:5].tolist()]
     answers = {"user": run.recommend(user, k=_K)}
-    history, titles = _typed_history(run, ask=not as_json)
+    history, titles = typed_history(run, ask=not as_json)
     answers["history"] = run.recommend(history=history, k=_K)
     if not as_json:
         show("", f"SASRec for user {user}, who last saw {'; '.join(known)}", "", list_table(answers["user"]))
@@ -137,7 +137,7 @@ def _answers(runs: dict[str, Run], *, as_json: bool) -> dict[str, Answer]:
     return answers
 
 
-def _typed_history(run: Run, *, ask: bool) -> tuple[list[str], list[str]]:
+def typed_history(run: Run, *, ask: bool) -> tuple[list[str], list[str]]:
     """Ids and titles of a history typed at the terminal, or of the default one where nobody types."""
     from rectitude.cli.options import id_list
     from rectitude.core.errors import QueryError
@@ -145,9 +145,9 @@ def _typed_history(run: Run, *, ask: bool) -> tuple[list[str], list[str]]:
     if not any(run.titles):
         items = run.history[0][:5].tolist()
         return [run.item_ids[item] for item in items], [run.item_ids[item] for item in items]
-    while ask and sys.stdin.isatty() and sys.stderr.isatty():
+    while ask and _somebody_is_there():
         tell("Titles you liked, oldest first, with ';' between them. Enter alone takes: " + "; ".join(TITLES))
-        typed = id_list(input(), ";")
+        typed = id_list(sys.stdin.readline(), ";")
         if not typed:
             break
         try:
@@ -163,6 +163,10 @@ def _typed_history(run: Run, *, ask: bool) -> tuple[list[str], list[str]]:
         except QueryError as error:
             tell(str(error))
     return found, [_title(run, identifier) for identifier in found]
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _title(run: Run, identifier: str) -> str:
