@@ -23,7 +23,7 @@ from rectitude.data.known import CATALOGUE
 from rectitude.data.obtain import cache_folder, download, locate
 from rectitude.data.readers import load
 
-ML_100K_HASH = "1e45d327f66a1c5b"
+ML_100K_HASH = "47b25ce18108851d"
 
 
 @pytest.fixture(autouse=True)

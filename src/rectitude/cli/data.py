@@ -106,6 +106,7 @@ def describe_data(
     encoding: options.Encoding = "utf-8",
     form: options.Format = None,
     time_format: options.TimeFormat = None,
+    ties: options.Ties = None,
     as_json: options.Json = False,
 ) -> None:
     """Say what is in data, what was guessed and what was dropped.
@@ -118,7 +119,7 @@ def describe_data(
     from rectitude.data.known import CATALOGUE
     from rectitude.data.readers import load
 
-    how = options.reading(columns, duplicates, min_rating, k_core, separator, encoding, form, time_format)
+    how = options.reading(columns, duplicates, min_rating, k_core, separator, encoding, form, time_format, ties)
     if data in CATALOGUE:
         _tell_terms(data)
     dataset = load(data, announce=tell, **how)
@@ -149,6 +150,7 @@ def import_own(
     encoding: options.Encoding = "utf-8",
     form: options.Format = None,
     time_format: options.TimeFormat = None,
+    ties: options.Ties = None,
     as_json: options.Json = False,
 ) -> None:
     """Read data of any form and save them as Parquet tables.
@@ -158,7 +160,7 @@ def import_own(
     """
     from rectitude.data.catalogue import import_data
 
-    how = options.reading(columns, duplicates, min_rating, k_core, separator, encoding, form, time_format)
+    how = options.reading(columns, duplicates, min_rating, k_core, separator, encoding, form, time_format, ties)
     dataset = import_data(data, out, announce=tell, **how)
     if as_json:
         emit({**_counts(dataset), "out": str(out), "notes": list(dataset.notes)})

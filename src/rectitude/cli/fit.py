@@ -43,6 +43,7 @@ def fit(
     encoding: options.Encoding = "utf-8",
     form: options.Format = None,
     time_format: options.TimeFormat = None,
+    ties: options.Ties = None,
     as_json: options.Json = False,
 ) -> None:
     """Train a recommender and save it as a run.
@@ -56,7 +57,7 @@ def fit(
     """
     given = options.layers(config, settings)
     divided_by = options.split_settings(split, split_set)
-    how = options.reading(columns, duplicates, min_rating, k_core, separator, encoding, form, time_format)
+    how = options.reading(columns, duplicates, min_rating, k_core, separator, encoding, form, time_format, ties)
     _check_settings(model, given)
 
     from rectitude.data.readers import load

@@ -49,6 +49,12 @@ Format = Annotated[
 TimeFormat = Annotated[
     str | None, typer.Option("--time-format", metavar="PATTERN", help="Of times written as text, e.g. '%d/%m/%Y'.")
 ]
+Ties = Annotated[
+    Literal["auto", "file", "scramble"] | None,
+    typer.Option(
+        "--ties", help="Order of events of one user at one time: as in the file, scrambled, or auto (the default)."
+    ),
+]
 Split = Annotated[
     Rule | None,
     typer.Option("--split", help="How to divide the data; its own split column, else leave-one-out, if not given."),
@@ -81,6 +87,7 @@ def reading(
     encoding: str = "utf-8",
     form: str | None = None,
     time_format: str | None = None,
+    ties: str | None = None,
 ) -> dict[str, Any]:
     """The options of ``rectitude.load`` from those of the command line.
 
@@ -96,6 +103,7 @@ def reading(
         "encoding": encoding,
         "format": form,
         "time_format": time_format,
+        "ties": ties,
     }
 
 

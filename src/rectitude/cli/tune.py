@@ -44,6 +44,7 @@ def tune(
     encoding: options.Encoding = "utf-8",
     form: options.Format = None,
     time_format: options.TimeFormat = None,
+    ties: options.Ties = None,
     as_json: options.Json = False,
 ) -> None:
     """Search for the settings that validate best.
@@ -63,7 +64,7 @@ def tune(
         fixed |= values
     divided_by = options.split_settings(split, split_set)
     _check(model, fixed, metric)
-    how = options.reading(columns, duplicates, min_rating, k_core, separator, encoding, form, time_format)
+    how = options.reading(columns, duplicates, min_rating, k_core, separator, encoding, form, time_format, ties)
     dataset = load(data, announce=tell, **how)
     divided = divide(dataset, divided_by)
     begun = time.perf_counter()

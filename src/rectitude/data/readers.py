@@ -28,6 +28,7 @@ from rectitude.data.obtain import locate
 from rectitude.data.place import Source
 from rectitude.data.sequences import looks_like_sequences, read_sequences
 from rectitude.data.textfiles import read_bytes, read_text_table
+from rectitude.data.ties import Ties, settle_ties
 
 Format = Literal["table", "sequences", "atomic", "parquet"]
 _PARQUET = (".parquet", ".pq")
@@ -47,6 +48,7 @@ def load(
     encoding: str = "utf-8",
     format: Format | None = None,  # noqa: A002 -- the word every reader uses
     time_format: str | None = None,
+    ties: Ties | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Load a dataset, whatever form it has.
@@ -64,6 +66,8 @@ def load(
         encoding: Of text files.
         format: ``table``, ``sequences``, ``atomic`` or ``parquet`` where the file's looks deceive.
         time_format: strftime pattern of text times that could be read in more than one way.
+        ties: Order of events of one user at the same time: ``file``, ``scramble``, or ``auto`` (the default), which
+            scrambles where the file's order is merely that of the item ids.
         announce: Called with each sentence about what was guessed, dropped or fetched.
 
     Raises:
@@ -78,6 +82,7 @@ def load(
         "encoding": None if encoding == "utf-8" else encoding,
         "format": format,
         "time_format": time_format,
+        "ties": ties,
     }
     reading: dict[str, Any] = {
         "columns": columns,
@@ -99,6 +104,7 @@ def load(
         dataset = _read_path(path, duplicates=duplicates, **reading)
         origin = {"data": str(data), "origin": "folder" if path.is_dir() else "file", "location": str(path.resolve())}
         origin["terms"] = dataset.source.get("terms")
+    dataset = settle_ties(dataset, ties or "auto")
     if min_rating is not None:
         dataset = filters.min_rating(dataset, min_rating)
     if k_core is not None:
