@@ -133,7 +133,10 @@ class Recommender(nn.Module):
         raise NotImplementedError(f"{self.title} is not trained by gradient")
 
     def loss(self, batch: Any) -> dict[str, Tensor]:
-        """Named scalar terms, each a mean over the batch's targets; the Trainer minimises their sum."""
+        """Named scalar terms, each a mean over the batch's targets; the Trainer minimises their sum.
+
+        It changes nothing in the model: a method may ask for the loss of a batch more than once.
+        """
         raise NotImplementedError(f"{self.title} is not trained by gradient")
 
     def finish(self) -> None:
