@@ -56,6 +56,19 @@ def test_a_loss_is_named_finite_terms_whose_gradient_reaches_every_parameter(
     assert [name for name, total in reached.items() if not total.any()] == []
 
 
+def test_a_loss_may_be_asked_for_twice(learner: str, fresh: Any, divided: Split) -> None:
+    model = fresh(learner).train()
+    model.prepare(divided.train)
+    batch = next(iter(model.batches(divided.train).epoch(torch.Generator().manual_seed(0))))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    values = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        values.append({name: float(value.detach()) for name, value in model.loss(batch).items()})
+    assert values[0] == values[1]
+    assert [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])] == []
+
+
 def test_the_parts_of_a_batch_are_losses_too(learner: str, fresh: Any, divided: Split) -> None:
     model = fresh(learner, dropout=0.0)
     model.prepare(divided.train)
@@ -174,12 +187,14 @@ class TwoSteps(Method):
         self.radius, self.losses = radius, []
 
     def step(self, closure: Callable[[], Tensor], optimizer: Optimizer) -> bool:
+        randomness = torch.get_rng_state()
         first = closure()
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.stack([p.grad.norm() for p in parameters]).norm()
         climbs = [p.grad * (self.radius / norm) for p in parameters]
         with torch.no_grad():
             torch._foreach_add_(parameters, climbs)
+        torch.set_rng_state(randomness)
         second = closure()
         with torch.no_grad():
             torch._foreach_sub_(parameters, climbs)
