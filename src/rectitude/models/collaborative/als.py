@@ -32,12 +32,18 @@ from pydantic import Field
 from torch import Tensor
 
 from rectitude.data.histories import Histories
-from rectitude.models.base import ModelConfig, Reads, Recommender
+from rectitude.models.base import Choice, ModelConfig, Range, Reads, Recommender
 from rectitude.models.query import Query
 
 
 class ALSConfig(ModelConfig):
     """Settings of ALS."""
+
+    search: ClassVar[dict[str, Range | Choice]] = {
+        "n_factors": Choice((16, 32, 64, 128)),
+        "confidence": Range(0.1, 40.0, log=True),
+        "l2": Range(0.1, 200.0, log=True),
+    }
 
     n_factors: int = Field(32, ge=1)
     """d, width of the vectors; usual range 16 to 256, more for larger catalogues."""

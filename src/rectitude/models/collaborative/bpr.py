@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rectitude.data.histories import Histories
-from rectitude.models.base import GradientConfig, ModelConfig, Reads, Recommender
+from rectitude.models.base import Choice, GradientConfig, ModelConfig, Range, Reads, Recommender
 from rectitude.models.batches import BatchSource, PairBatch, PairBatches
 from rectitude.models.query import Query
 from rectitude.nn.graph import pool
@@ -36,6 +36,12 @@ from rectitude.nn.pairwise import bpr_loss, l2_penalty
 
 class BPRConfig(GradientConfig):
     """Settings of BPR-MF."""
+
+    search: ClassVar[dict[str, Range | Choice]] = {
+        "n_factors": Choice((32, 64, 128)),
+        "l2": Range(1e-3, 0.1, log=True),
+        "n_negatives": Choice((1, 2, 4)),
+    }
 
     n_factors: int = Field(64, ge=1)
     """d, width of the user and item vectors; usual range 16 to 256."""
