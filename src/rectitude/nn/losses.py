@@ -17,6 +17,9 @@ from torch import Tensor
 
 LossName = Literal["sampled_softmax", "softmax", "gbce", "bce", "bpr"]
 
+_ROWS_AT_ONCE = 1024
+"""Positions whose probabilities exist together: few enough to stay in the cache."""
+
 SMALLEST = torch.finfo(torch.float32).tiny
 
 
@@ -99,34 +102,41 @@ class _FusedLoss(torch.autograd.Function):
 
 
 class _SampledSoftmax(_FusedLoss):
-    """Cross-entropy of the target against the negatives."""
+    """Cross-entropy of the target against the negatives, a block of rows at a time."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, items: Tensor, log_weight: Tensor) -> Tensor:
         n_targets, n_items = len(targets), len(items)
-        rows = _padded(states)
-        positive = table[targets]
         # One column more than negatives stands for each position's own target; its row is zero and filled in below.
         width = _rounded(n_items + 1, 32)
         negative = table.new_zeros(width, table.shape[1])
         negative[:n_items] = table[items]
         correction = log_weight.new_full((width,), float("-inf"))
         correction[:n_items], correction[-1] = log_weight, 0.0
-        logits = torch.addmm(correction, rows, negative.T)
-        logits[:n_targets, -1] = (states * positive).sum(1)
-        row, column = _collisions(targets, items)
-        logits[row, column] = float("-inf")
-        probabilities = torch.softmax(logits, dim=1)
-        hit = probabilities[:n_targets, -1].clone()
-        if any(ctx.needs_input_grad[:2]):
-            pull = ((hit - 1) / n_targets)[:, None]
-            # The stand-in's row is zero, so it adds nothing to the products; its own part is the second term.
-            states_gradient = (probabilities @ negative)[:n_targets] / n_targets + pull * positive
-            table_gradient = torch.zeros_like(table)
-            table_gradient.index_add_(0, targets, pull * states)
-            table_gradient.index_add_(0, items, (probabilities.T @ rows)[:n_items], alpha=1 / n_targets)
-            ctx.save_for_backward(states_gradient, table_gradient)
-        return -hit.clamp_(min=SMALLEST).log_().mean()
+        wanted = any(ctx.needs_input_grad[:2])
+        states_gradient, table_gradient = torch.empty_like(states), torch.zeros_like(table)
+        negative_gradient = torch.zeros_like(negative)
+        total = states.new_zeros((), dtype=torch.float64)
+        for start in range(0, n_targets, _ROWS_AT_ONCE):
+            block = slice(start, start + _ROWS_AT_ONCE)
+            target, rows = targets[block], _padded(states[block])
+            here, positive = slice(len(target)), table[target]
+            logits = torch.addmm(correction, rows, negative.T)
+            logits[here, -1] = (rows[here] * positive).sum(1)
+            logits[_collisions(target, items)] = float("-inf")
+            probabilities = torch.softmax(logits, dim=1)
+            hit = probabilities[here, -1]
+            total -= hit.clamp(min=SMALLEST).log().sum()
+            if wanted:
+                pull = (hit - 1)[:, None]
+                # The stand-in's row is zero, so it adds nothing to the products; its own part is the second term.
+                states_gradient[block] = (probabilities @ negative)[here] + pull * positive
+                table_gradient.index_add_(0, target, pull * rows[here])
+                negative_gradient.addmm_(probabilities.T, rows)
+        if wanted:
+            table_gradient.index_add_(0, items, negative_gradient[:n_items])
+            ctx.save_for_backward(states_gradient.div_(n_targets), table_gradient.div_(n_targets))
+        return (total / n_targets).to(states.dtype)
 
 
 def sampled_softmax(states: Tensor, table: Tensor, targets: Tensor, negatives: Negatives) -> Tensor:
@@ -172,7 +182,7 @@ class _ChunkedSoftmax(_FusedLoss):
         return (total / len(states)).to(states.dtype)
 
 
-def softmax(states: Tensor, table: Tensor, targets: Tensor, n_items: int, chunk: int = 1024) -> Tensor:
+def softmax(states: Tensor, table: Tensor, targets: Tensor, n_items: int, chunk: int = _ROWS_AT_ONCE) -> Tensor:
     """Cross-entropy over all items, T·I·d operations, at most ``chunk`` · I numbers of memory at a time.
 
     Args:
