@@ -27,7 +27,7 @@ GRID = Path(__file__).with_name("accuracy.toml")
 
 @dataclass(frozen=True)
 class Cell:
-    """One training."""
+    """One training. Its model's entry holds settings, and ``model`` and ``split`` where they are not the table's."""
 
     table: str
     model: str
@@ -44,7 +44,7 @@ def cells(grid: dict[str, Any], tables: list[str]) -> Iterator[Cell]:
     for table in tables:
         spec = grid["tables"][table]
         for model in spec["models"]:
-            seeds = spec["seeds"][:1] if model in ("popularity", "ease") else spec["seeds"]
+            seeds = spec["seeds"][:1] if model in ("popularity", "ease") else spec["seeds"]  # nothing random
             yield from (Cell(table, model, seed) for seed in seeds)
 
 
@@ -70,11 +70,12 @@ def train(cell: Cell, grid: dict[str, Any], out: Path) -> None:
         return
     began = time.process_time()
     if not (path / "config.json").exists():
+        chosen = dict(spec["models"][cell.model])
         rectitude.fit(
-            spec["data"],
-            cell.model,
-            settings=spec["models"][cell.model],
-            split=spec["split"],
+            rectitude.load(spec["data"], **spec.get("load", {})),
+            chosen.pop("model", cell.model),
+            split=spec["split"] | chosen.pop("split", {}),
+            settings=chosen,
             seed=cell.seed,
             out=path,
             resume=True,
