@@ -202,7 +202,10 @@ class PairBatch:
 
     def part(self, index: int, count: int) -> PairBatch:
         """One process's pairs."""
-        return PairBatch(self.users[index::count], self.positives[index::count], self.negatives[index::count])
+        rows = slice(index, None, count)
+        return PairBatch(
+            self.users[rows].contiguous(), self.positives[rows].contiguous(), self.negatives[rows].contiguous()
+        )
 
 
 class PairBatches:

@@ -47,7 +47,7 @@ class MultVAEConfig(GradientConfig):
     """d, number of latent numbers; usual range 50 to 300."""
     dropout: float = Field(0.5, ge=0, lt=1)
     """Share of a person's items hidden from the encoder; usual range 0.2 to 0.7."""
-    kl_weight: float = Field(0.005, ge=0)
+    kl_weight: float = Field(0.02, ge=0)
     """β, weight of the divergence; usual range 0 to 0.2."""
     epochs: int = Field(200, ge=1)
     """Most passes over the training data; early stopping usually ends sooner."""
