@@ -28,7 +28,7 @@ def real_data() -> Callable[[str], Path]:
 
 
 def planted(n_users: int = 60, n_items: int = 40, length: int = 20, seed: int = 0) -> Dataset:
-    """People who walk round a ring of items, mostly one step at a time: order, taste and popularity can all be learnt."""
+    """People who walk round a ring of items, mostly by one step: order, taste and popularity can all be learnt."""
     rng = np.random.default_rng(seed)
     steps = rng.choice([1, 2, 5], p=[0.8, 0.15, 0.05], size=(n_users, length))
     start = rng.integers(n_items, size=(n_users, 1))
