@@ -177,6 +177,8 @@ def markdown(tables: list[dict[str, Any]]) -> str:
         for other in table["spec"].get("published", []):
             values = [f"{value:.4f}" for value in other["values"]]
             lines.append("| " + " | ".join([f"*{other['model']}* ({other['source']})", *values, "", ""]) + " |")
+        if note := table["spec"].get("note"):
+            lines += ["", note.strip()]
         settings = {model: chosen for model, chosen in table["spec"]["models"].items() if chosen}
         if settings:
             lines += ["", "Settings that differ from the defaults: " + _settings(settings) + "."]
