@@ -99,8 +99,8 @@ class Encoder(nn.Module):
     """Normalised inputs with position embeddings, a stack of blocks and a last norm.
 
     Without the first norm, item embeddings start two orders of magnitude smaller than what the blocks add to them, and
-    a model spends its first epochs growing them: on MovieLens-1M it then needs about four times as many to the same
-    accuracy.
+    a model spends its first epochs growing them: on Amazon Beauty, SASRec's validation NDCG@10 after 5 epochs equals
+    that after about 30 epochs without the norm.
 
     Args:
         n_factors: d.
