@@ -119,7 +119,7 @@ def gather(table: str, spec: dict[str, Any], out: Path) -> dict[str, Any]:
     protocol = None
     for model, paths in found.items():
         evaluations = [read_evaluation(path / "evaluation-test.parquet") for path in paths]
-        protocol = evaluations[0].protocol
+        protocol = protocol or evaluations[0].protocol
         training = [json.loads((path / "config.json").read_text())["training"] for path in paths]
         row: dict[str, Any] = {"model": model, "seeds": len(paths), "metrics": {}}
         people[model] = {}
@@ -167,7 +167,7 @@ def markdown(tables: list[dict[str, Any]]) -> str:
     for table in tables:
         metrics = table["spec"]["metrics"]
         lines += ["", f"## {table['title']}", ""]
-        head = ["model", *(metric.replace("@", "@").upper() for metric in metrics), "best epochs", "CPU s"]
+        head = ["model", *(metric.upper() for metric in metrics), "best epochs", "CPU s"]
         lines += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
         for row in sorted(table["rows"], key=lambda row: row["metrics"][metrics[-1]]["value"]):
             figures = [_figure(row["metrics"][metric]) for metric in metrics]
