@@ -29,12 +29,12 @@ def test_one_step_is_the_dense_normalised_adjacency() -> None:
 
 
 @pytest.mark.parametrize("n_layers", [0, 1, 2, 4])
-def test_propagation_is_the_sum_of_matrix_powers(n_layers: int) -> None:
+def test_propagation_is_the_mean_of_matrix_powers(n_layers: int) -> None:
     nodes = torch.randn(10, 3)
     adjacency = dense_adjacency(TRAIN, N_ITEMS)
     powers = sum(torch.linalg.matrix_power(adjacency, k) for k in range(n_layers + 1))
-    summed = BipartiteGraph(TRAIN, N_ITEMS)(nodes, n_layers)
-    assert torch.allclose(summed, (powers @ nodes.double()).float(), atol=1e-5)
+    expected = (powers @ nodes.double()).float() / (n_layers + 1)
+    assert torch.allclose(BipartiteGraph(TRAIN, N_ITEMS)(nodes, n_layers), expected, atol=1e-6)
 
 
 def test_gradient_of_propagation() -> None:

@@ -239,18 +239,17 @@ class PairBatches:
             yield PairBatch(users, self.items[chosen], self._negatives(users, generator))
 
     def _negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
-        shape = (len(users), self.n_negatives)
-        negatives = torch.randint(self.n_items, shape, generator=generator)
-        owner = users[:, None].expand(shape)
+        owner = users.repeat_interleave(self.n_negatives)
+        negatives = torch.randint(self.n_items, owner.shape, generator=generator)
+        asked = torch.arange(len(owner))
         for _ in range(self._REDRAWS):
-            keys = owner * self.n_items + negatives
+            keys = owner[asked] * self.n_items + negatives[asked]
             place = torch.searchsorted(self._keys, keys).clamp_(max=len(self._keys) - 1)
-            taken = self._keys[place] == keys
-            n_taken = int(taken.sum())
-            if not n_taken:
+            asked = asked[self._keys[place] == keys]  # only what was drawn again can collide again
+            if not len(asked):
                 break
-            negatives[taken] = torch.randint(self.n_items, (n_taken,), generator=generator)
-        return negatives
+            negatives[asked] = torch.randint(self.n_items, asked.shape, generator=generator)
+        return negatives.view(len(users), self.n_negatives)
 
 
 @dataclass(frozen=True, eq=False)

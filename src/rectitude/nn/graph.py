@@ -86,7 +86,7 @@ class BipartiteGraph(nn.Module):
         )
 
     def forward(self, nodes: Tensor, n_layers: int) -> Tensor:
-        """Sum of the node vectors over all layers: (1 + A + A² + … + A^K) · nodes.
+        """Mean of the node vectors over the layers 0 to K: (1 + A + A² + … + A^K) · nodes / (K + 1).
 
         Args:
             nodes: float [N, d].
@@ -95,8 +95,8 @@ class BipartiteGraph(nn.Module):
         Returns:
             float [N, d]; gradients pass to ``nodes``.
         """
-        summed: Tensor = _Propagation.apply(nodes, self, n_layers)  # type: ignore[no-untyped-call]
-        return summed
+        mean: Tensor = _Propagation.apply(nodes, self, n_layers)  # type: ignore[no-untyped-call]
+        return mean
 
 
 class _Propagation(torch.autograd.Function):
@@ -104,20 +104,20 @@ class _Propagation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, nodes: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
-        """Sum over the layers."""
+        """Mean over the layers."""
         ctx.graph, ctx.n_layers = graph, n_layers
-        return _summed_layers(nodes, graph, n_layers)
+        return _mean_of_layers(nodes, graph, n_layers)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """The same sum of the gradient."""
-        return _summed_layers(gradient, ctx.graph, ctx.n_layers), None, None
+        """The same mean of the gradient."""
+        return _mean_of_layers(gradient.contiguous(), ctx.graph, ctx.n_layers), None, None
 
 
-def _summed_layers(nodes: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
-    """nodes + A (nodes + A (nodes + …)), by Horner's rule."""
-    summed = nodes
+def _mean_of_layers(nodes: Tensor, graph: BipartiteGraph, n_layers: int) -> Tensor:
+    """nodes + A (nodes + A (nodes + …)), by Horner's rule, over their number."""
+    summed = nodes if n_layers else nodes.clone()
     for _ in range(n_layers):
         summed = graph.step(summed).add_(nodes)
-    return summed
+    return summed.div_(n_layers + 1)

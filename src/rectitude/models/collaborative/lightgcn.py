@@ -109,25 +109,29 @@ class LightGCN(Recommender):
 
     def loss(self, batch: PairBatch) -> dict[str, Tensor]:
         """Terms ``softmax`` or ``bpr``, and ``l2``."""
-        final = self._final_vectors()
+        final = self.graph(self.nodes.weight, self.config.n_layers)
         touched = [batch.users, batch.positives + self.n_users]
-        user = F.embedding(batch.users, final)  # [B, d]
         if self.config.loss == "bpr":
-            touched.append(batch.negatives + self.n_users)
-            positive, negative = (F.embedding(nodes, final) for nodes in touched[1:])  # [B, d], [B, N, d]
-            ranking = {"bpr": bpr_loss((user * positive).sum(1), (negative @ user[:, :, None]).squeeze(2))}
+            touched.append((batch.negatives + self.n_users).flatten())
+        # One look-up for all: each costs a gradient as large as the table.
+        nodes, sizes = torch.cat(touched), [len(part) for part in touched]
+        user, positive, *negative = F.embedding(nodes, final).split(sizes)
+        if self.config.loss == "bpr":
+            drawn = negative[0].view(*batch.negatives.shape, -1)  # [B, N, d]
+            ranking = {"bpr": bpr_loss((user * positive).sum(1), (user[:, None] * drawn).sum(2))}
         else:
             negatives = self._shared_negatives(batch.positives)
             ranking = {"softmax": sampled_softmax(user, final[self.n_users :], batch.positives, negatives)}
-        return ranking | {"l2": self.config.l2 * l2_penalty(*(self.nodes(nodes) for nodes in touched))}
+        return ranking | {"l2": self.config.l2 * l2_penalty(*self.nodes(nodes).split(sizes))}
 
     @torch.no_grad()
     def finish(self) -> None:
         """Propagate and keep what serving needs, so that a loaded model does without the graph."""
-        users, items = self._final_vectors().split([self.n_users, self.n_items])
+        n_layers = self.config.n_layers
+        users, items = self.graph(self.nodes.weight, n_layers).split([self.n_users, self.n_items])
         self.users.copy_(users)
         self.items.copy_(items)
-        sent = self.graph(self.nodes.weight, self.config.n_layers - 1) / (self.config.n_layers + 1)
+        sent = self.graph(self.nodes.weight, n_layers - 1) * (n_layers / (n_layers + 1))
         self.messages.copy_((sent / self.graph.degrees.clamp(min=1).sqrt()[:, None])[self.n_users :])
 
     def query_vectors(self, query: Query) -> Tensor:
@@ -149,8 +153,3 @@ class LightGCN(Recommender):
         degrees = self.graph.degrees[self.n_users :]
         log_q = (degrees[items] / degrees.sum()).log()
         return Negatives(items, (counts / len(drawn)).log() - log_q)
-
-    def _final_vectors(self) -> Tensor:
-        """Mean over the layers, [U + I, d]."""
-        mean: Tensor = self.graph(self.nodes.weight, self.config.n_layers) / (self.config.n_layers + 1)
-        return mean
