@@ -78,7 +78,7 @@ class BipartiteGraph(nn.Module):
         """A times ``nodes``, float [N, d]; no gradient passes."""
         return F.embedding_bag(
             self.neighbours,
-            nodes,
+            nodes.detach(),  # or twice the work would be done, for a gradient
             self.offsets,
             mode="sum",
             per_sample_weights=self.weights.to(nodes.dtype),
