@@ -43,8 +43,11 @@ def demo(
     Example:
       rectitude demo
     """
+    import torch
+
     from rectitude.data.readers import load
 
+    torch.set_num_threads(1)  # threads of models this small wait for each other more than they work
     begun = time.perf_counter()
     tell("1. Data")
     dataset = load(data, announce=tell)
