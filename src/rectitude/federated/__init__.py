@@ -1,1 +1,1 @@
-"""Group fairness across data holders that do not share rows: partitions, training rounds, calibrators, and their apps."""
+"""Group fairness across data holders that do not share rows: partitions, training, calibrators, and their apps."""
