@@ -20,8 +20,8 @@ Three rules make that possible:
 
 Where things are: ``rectitude.federated.registry.METHODS`` names the methods (``"module:Class"``, imported on use);
 ``rectitude.federated.network`` has the models (logistic regression, MLP) with their gradients and local training, for
-methods of ``stage = "training"``; ``rectitude.federated.metrics.gap(cells, criterion) -> float`` is the one definition of
-the reported gap, from counts [G, m, m] by (group, true class, predicted class).
+methods of ``stage = "training"``; ``rectitude.federated.metrics.gap(cells, criterion) -> float`` is the one definition
+of the reported gap, from counts [G, m, m] by (group, true class, predicted class).
 
 Letters: n rows, d features, m classes, G groups, N clients.
 """

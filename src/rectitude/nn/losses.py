@@ -107,12 +107,14 @@ class _SampledSoftmax(_FusedLoss):
     @staticmethod
     def forward(ctx: Any, states: Tensor, table: Tensor, targets: Tensor, items: Tensor, log_weight: Tensor) -> Tensor:
         n_targets, n_items = len(targets), len(items)
-        # One column more than negatives stands for each position's own target; its row is zero and filled in below.
-        width = _rounded(n_items + 1, 32)
-        negative = table.new_zeros(width, table.shape[1])
-        negative[:n_items] = table[items]
-        correction = log_weight.new_full((width,), float("-inf"))
-        correction[:n_items], correction[-1] = log_weight, 0.0
+        # One row more than negatives stands for each position's own target; its vector is zero and filled in below. One
+        # column more holds the correction, met by a one in every state: a sum inside the product costs nothing, while
+        # adding the correction to it is a pass over the scores.
+        width, d = _rounded(n_items + 1, 32), table.shape[1]
+        corrected = table.new_zeros(width, d + 1)
+        corrected[:n_items, :d], corrected[:n_items, d] = table[items], log_weight
+        corrected[n_items:-1, d] = float("-inf")
+        negative = corrected[:, :d]
         wanted = any(ctx.needs_input_grad[:2])
         states_gradient, table_gradient = torch.empty_like(states), torch.zeros_like(table)
         negative_gradient = torch.zeros_like(negative)
@@ -121,7 +123,7 @@ class _SampledSoftmax(_FusedLoss):
             block = slice(start, start + _ROWS_AT_ONCE)
             target, rows = targets[block], _padded(states[block])
             here, positive = slice(len(target)), table[target]
-            logits = torch.addmm(correction, rows, negative.T)
+            logits = F.pad(rows, (0, 1), value=1.0) @ corrected.T
             logits[here, -1] = (rows[here] * positive).sum(1)
             logits[_collisions(target, items)] = float("-inf")
             probabilities = torch.softmax(logits, dim=1)
