@@ -307,9 +307,7 @@ class Method(ABC):
         """The client half of one client."""
 
     @abstractmethod
-    def decide(
-        self, rows: Mapping[str, Array | None], shared: Arrays, personal: Arrays, rng: np.random.Generator
-    ) -> Integers:
+    def decide(self, rows: Mapping[str, Any], shared: Arrays, personal: Arrays, rng: np.random.Generator) -> Integers:
         """Classes for new rows, from the saved arrays alone.
 
         Args:
@@ -322,7 +320,7 @@ class Method(ABC):
             Class int64 [n].
         """
 
-    def probabilities(self, rows: Mapping[str, Array | None], shared: Arrays, personal: Arrays) -> Floats | None:
+    def probabilities(self, rows: Mapping[str, Any], shared: Arrays, personal: Arrays) -> Floats | None:
         """Class probabilities or scores float64 [n, m], where the method has any."""
         return None
 
