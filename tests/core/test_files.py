@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -212,3 +213,16 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
         pytest.skip(f"cannot mount a small disk here: {trial.stderr.strip()}")
     done = subprocess.run([*inside, sys.executable, FULL], capture_output=True, text=True)
     assert done.stdout.splitlines() == ["The disk is full", "The disk is full", "old old file run"], done.stderr
+
+
+def test_what_a_killed_process_was_building_is_swept_away(tmp_path: Path) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    dead = tmp_path / f".run.new.{platform.node()}-{int(gone.stdout)}.abc"
+    alive = tmp_path / f".run.new.{platform.node()}-{os.getpid()}.abc"
+    elsewhere = tmp_path / ".run.new.elsewhere-1.abc"
+    for path in (dead, alive, elsewhere):
+        path.mkdir()
+        (path / "part").write_text("half")
+    with replace_folder(tmp_path / "run") as building:
+        (building / "whole").write_text("all")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["run", alive.name, elsewhere.name])

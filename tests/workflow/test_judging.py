@@ -144,6 +144,8 @@ def test_figures_are_recomputed_from_an_export(table: Path, tmp_path: Path, rule
     assert lists["rank"].max() == 20
     for k in (5, 10, 20):
         assert ndcg_by_hand(lists, truth, k) == pytest.approx(judged.mean(f"ndcg@{k}"), abs=1e-9)
+    assert "test" not in run.folder.read_json("metrics.json")
+    evaluate(run)
     reported = run.folder.read_json("metrics.json")["test"]["metrics"]["ndcg@10"]["value"]
     assert ndcg_by_hand(lists, truth, 10) == pytest.approx(reported, abs=1e-9)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 import sys
 import tempfile
@@ -83,6 +85,30 @@ def _exchange(one: Path, other: Path) -> bool:
     return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
 
 
+def _maker(process: int) -> str:
+    """Who builds a folder: the machine and the process."""
+    return f"{platform.node()}-{process}"
+
+
+def _sweep(target: Path) -> None:
+    """Remove what was being built for ``target`` by processes of this machine that were killed."""
+    start = f".{target.name}.new.{platform.node()}-"
+    for path in target.parent.glob(f"{glob.escape(start)}*"):
+        process = path.name[len(start) :].split(".")[0]
+        if process.isdigit() and not _alive(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
+
+
 @contextmanager
 def replace_folder(target: str | Path) -> Iterator[Path]:
     """Build a folder beside ``target`` and put it in its place only when the block ends well.
@@ -98,14 +124,14 @@ def replace_folder(target: str | Path) -> Iterator[Path]:
         raise RectitudeError("A folder is wanted, and this is a file", where=str(target), fix="Give another name")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new."))
+        _sweep(target)
+        building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.new.{_maker(os.getpid())}."))
     except OSError as error:
         raise _explain(error, target) from error
     try:
         yield building
-        for path in building.rglob("*"):
-            if path.is_file():
-                _sync(path)
+        for path in (*building.rglob("*"), building):
+            _sync(path)
         building.chmod(0o755)
         if not target.exists():
             building.replace(target)

@@ -13,7 +13,7 @@ from rectitude.data.columns import ITEM_ID, RANK, SCORE, USER_ID
 from rectitude.data.dataset import Dataset
 from rectitude.evaluation.evaluator import Evaluation
 from rectitude.training.run import Run
-from rectitude.workflow.judging import KS, FoldName, evaluate
+from rectitude.workflow.judging import KS, FoldName, fold_of, rank_fold
 
 
 def export(
@@ -28,8 +28,8 @@ def export(
 ) -> Evaluation:
     """Write each person's list as Parquet: ``user_id``, ``rank``, ``item_id``, ``score``.
 
-    The lists are those the metrics were computed from: among equal scores the held-out items stand last. Metrics
-    recomputed from ``rank`` equal ours exactly.
+    The lists are those the metrics are computed from: among equal scores the held-out items stand last. Metrics
+    recomputed from ``rank`` equal ours exactly. The run is not changed.
 
     Args:
         run: A run or its folder.
@@ -45,7 +45,8 @@ def export(
     """
     run = run if isinstance(run, Run) else Run.load(run)
     dataset = run.dataset(data)
-    evaluation = evaluate(run, fold, ks=sorted({*KS, k}), mask_seen=mask_seen, data=dataset)
+    divided = run.split(dataset)
+    evaluation = rank_fold(run, dataset, divided, fold, ks=sorted({*KS, k}), mask_seen=mask_seen)
     rows, columns = np.nonzero(evaluation.lists[:, :k] >= 0)
     items = evaluation.lists[rows, columns]
     table = pl.DataFrame(
@@ -58,9 +59,7 @@ def export(
     )
     _write(table, Path(out))
     if truth is not None:
-        divided = run.split(dataset)
-        with divided.opened():
-            asked = divided.test if fold == "test" else divided.valid
+        asked = fold_of(divided, fold)
         held_out = pl.DataFrame(
             {
                 USER_ID: dataset.user_ids.external.gather(asked.users[asked.targets.rows]),

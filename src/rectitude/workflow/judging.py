@@ -28,6 +28,7 @@ from rectitude.training.run import Run
 FoldName = Literal["valid", "test"]
 KS = (5, 10, 20)
 _N_EXAMPLES = 10
+NOTHING_TO_ASK = "The run was trained on the validation part too, so there is nothing to ask it"
 
 
 def evaluate(
@@ -63,9 +64,7 @@ def evaluate(
     divided = run.split(dataset)
     judged = judge(run, dataset, divided, fold, ks=ks, mask_seen=mask_seen, seed=seed, progress=progress)
     if judged is None:
-        raise ConfigError(
-            "The run was trained on the validation part too, so there is nothing to ask it", fix="Use test"
-        )
+        raise ConfigError(NOTHING_TO_ASK, fix="Use test")
     return judged
 
 
@@ -102,21 +101,10 @@ def judge(
     Returns:
         The evaluation, or None where the fold has no question (a run trained on its validation part).
     """
-    with divided.opened():
-        asked = divided.test if fold == "test" else divided.valid
+    asked = fold_of(divided, fold)
     evaluation = None
     if len(asked):
-        evaluation = evaluate_fold(
-            run.model,
-            asked,
-            ks=ks,
-            mask_seen=mask_seen,
-            seed=seed,
-            data_hash=dataset.hash,
-            split=divided.protocol(),
-            fold_name=fold,
-            show_progress=progress,
-        )
+        evaluation = rank_fold(run, dataset, divided, fold, ks=ks, mask_seen=mask_seen, seed=seed, progress=progress)
         write_evaluation(evaluation_file(run, fold), evaluation)
         run.folder.write_json(METRICS, {**run.folder.read_json(METRICS), fold: evaluation.to_dict()})
     told = report_input(run, dataset, name or str(run.path))
@@ -125,6 +113,44 @@ def judge(
     run.folder.write_text(CARD, recommender_card(told))
     run.folder.write_text(REPORT, recommender_report(told))
     return evaluation
+
+
+def fold_of(divided: Split, fold: FoldName) -> Fold:
+    """The questions of a fold; asking for the test fold here is what opens it."""
+    with divided.opened():
+        return divided.test if fold == "test" else divided.valid
+
+
+def rank_fold(
+    run: Run,
+    dataset: Dataset,
+    divided: Split,
+    fold: FoldName,
+    *,
+    ks: Sequence[int] = KS,
+    mask_seen: bool = True,
+    seed: int = 0,
+    progress: bool = False,
+) -> Evaluation:
+    """Lists and metrics of a fold; nothing is written.
+
+    Raises:
+        ConfigError: The fold has no question, because the run was trained on its validation part too.
+    """
+    asked = fold_of(divided, fold)
+    if not len(asked):
+        raise ConfigError(NOTHING_TO_ASK, fix="Use test")
+    return evaluate_fold(
+        run.model,
+        asked,
+        ks=ks,
+        mask_seen=mask_seen,
+        seed=seed,
+        data_hash=dataset.hash,
+        split=divided.protocol(),
+        fold_name=fold,
+        show_progress=progress,
+    )
 
 
 def report_input(run: Run, dataset: Dataset, name: str) -> ReportInput:
