@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -37,6 +38,13 @@ class Method:
             optimizer: Steps with the gradients that are there.
         """
         return False
+
+    def on_step_end(self, model: Recommender) -> None:
+        """After each optimiser step."""
+
+    def served(self, model: Recommender) -> AbstractContextManager[None]:
+        """Entered while the model is validated and while the parameters to be kept are read from it."""
+        return nullcontext()
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> None:
         """After each epoch; ``row`` is the epoch's line of the learning curve and may be added to."""

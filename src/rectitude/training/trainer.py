@@ -22,6 +22,7 @@ from rectitude.data.split import Split
 from rectitude.evaluation.evaluator import evaluate_fold
 from rectitude.evaluation.metrics import ACCURACY
 from rectitude.models.base import GradientConfig, Recommender
+from rectitude.training.averaging import WeightAverage
 from rectitude.training.checkpoint import Checkpoint, load_optimizer, optimizer_tensors
 from rectitude.training.loggers import Logger
 from rectitude.training.methods import Method
@@ -193,6 +194,8 @@ class Trainer:
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         source = self.model.batches(self.split.train)
+        if config.averaging:
+            self.methods.append(WeightAverage(config.averaging))
         for method in self.methods:
             method.on_start(self)
         if self.resume and self.checkpoint is not None and self.checkpoint.exists():
@@ -219,8 +222,10 @@ class Trainer:
                         logger.log(row)
                     self._lay_down(optimizer, generator)
                 bars.update(whole, advance=1, note=self._headline(row))
-        if self._best_state:
-            self.model.load_state_dict(self._best_state)
+        if not self._best_state:
+            with self._served():
+                self._keep()
+        self.model.load_state_dict(self._best_state)
 
     def _one_epoch(self, batches: Iterator[Any], optimizer: torch.optim.Optimizer, tick: Any) -> dict[str, float]:
         self.model.train()
@@ -279,6 +284,8 @@ class Trainer:
         if not any(method.step(closure, optimizer) for method in self.methods):
             closure()
             optimizer.step()
+        for method in self.methods:
+            method.on_step_end(self.model)
         return last
 
     def _totals(self, sums: dict[str, Tensor], batch: int) -> dict[str, float]:
@@ -300,20 +307,32 @@ class Trainer:
         due = self.epoch % config.validate_every == 0 or self.epoch == config.epochs
         if not due or not len(self.split.valid):
             return
-        value = 0.0
-        if self.rank == 0:
-            self.model.eval()
-            self.model.finish()
-            value = evaluate_fold(self.model, self.split.valid, ks=(self._k,)).mean(self.metric)
-        if self.n_processes > 1:
-            value = agree(value, self.device)
-        row[f"valid_{self.metric}"] = value
-        if value > self._best:
-            self._best, self._waited = value, 0
-            self._result.best_epoch = self.epoch
-            self._best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        else:
-            self._waited += 1
+        with self._served():
+            value = 0.0
+            if self.rank == 0:
+                self.model.eval()
+                self.model.finish()
+                value = evaluate_fold(self.model, self.split.valid, ks=(self._k,)).mean(self.metric)
+            if self.n_processes > 1:
+                value = agree(value, self.device)
+            row[f"valid_{self.metric}"] = value
+            if value > self._best:
+                self._best, self._waited = value, 0
+                self._result.best_epoch = self.epoch
+                self._keep()
+            else:
+                self._waited += 1
+
+    @contextmanager
+    def _served(self) -> Iterator[None]:
+        """The model as the methods would have it served."""
+        with ExitStack() as all_of_them:
+            for method in self.methods:
+                all_of_them.enter_context(method.served(self.model))
+            yield
+
+    def _keep(self) -> None:
+        self._best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def _headline(self, row: dict[str, float]) -> str:
         key = f"valid_{self.metric}"
