@@ -1,0 +1,1 @@
+"""Fair federated methods, one file each, and the mathematics they share."""
