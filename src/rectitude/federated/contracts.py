@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -327,19 +327,15 @@ class Method(ABC):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the final exchange measured on the test fold.
+    """What the exchange at the end of a stage measured on one part.
 
     Args:
         cells: Rows by (group, true class, predicted class), summed over the clients, int64 [G, m, m].
-        each: The same per client, int64 [N, G, m, m], only in memory of the process that simulates them all; None in a
-            real federation.
         local: Gap of each client by the run's criterion, computed at the client, float64 [N] (NaN where undefined).
     """
 
     cells: Integers
-    each: Integers | None
     local: Floats
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def generator(problem: Problem, *key: int) -> np.random.Generator:

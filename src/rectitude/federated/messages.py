@@ -1,0 +1,71 @@
+"""Arrays and orders as Flower records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from flwr.app import Array as FlowerArray
+from flwr.app import ArrayRecord, ConfigRecord, RecordDict
+
+from rectitude.federated.contracts import Arrays, FederationError
+from rectitude.federated.plan import Order
+
+_RAW = "raw"
+"""Serialisation of an array: its bytes in C order, little-endian, with nothing before them."""
+_TYPES = ("float64", "float32", "int64", "uint64", "uint8")
+
+
+def pack(arrays: Arrays, **facts: Any) -> RecordDict:
+    """Arrays and a few words as the content of a message."""
+    held = {name: _packed(name, np.asarray(array)) for name, array in arrays.items()}
+    return RecordDict({"arrays": ArrayRecord(held), "order": ConfigRecord(facts)})
+
+
+def order_facts(order: Order) -> dict[str, Any]:
+    """An order as configuration values."""
+    return {**vars(order), "clients": list(order.clients)}
+
+
+def unpack(content: RecordDict) -> tuple[Arrays, dict[str, Any]]:
+    """Arrays and words of a message.
+
+    Raises:
+        FederationError: The content is not what :func:`pack` makes.
+    """
+    try:
+        arrays = {name: _unpacked(array) for name, array in content.array_records["arrays"].items()}
+        return arrays, dict(content.config_records["order"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise FederationError(f"A message cannot be read: {error}") from error
+
+
+def unpack_order(facts: dict[str, Any]) -> Order:
+    """The order of a message.
+
+    Raises:
+        FederationError: It is none.
+    """
+    try:
+        return Order(**{**facts, "clients": tuple(facts.get("clients", ()))})
+    except TypeError as error:
+        raise FederationError(f"A message is no order: {error}") from error
+
+
+def payload(content: RecordDict) -> int:
+    """Bytes of the arrays of a message; names, shapes and Flower's envelope come on top."""
+    return sum(len(array.data) for record in content.array_records.values() for array in record.values())
+
+
+def _packed(name: str, array: np.ndarray[Any, Any]) -> FlowerArray:
+    if array.dtype.name not in _TYPES:
+        raise FederationError(f"'{name}' is of type {array.dtype}, which is not sent; use {', '.join(_TYPES)}")
+    little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    return FlowerArray(array.dtype.name, array.shape, _RAW, little.tobytes())
+
+
+def _unpacked(array: FlowerArray) -> np.ndarray[Any, Any]:
+    if array.stype != _RAW or array.dtype not in _TYPES:
+        raise ValueError(f"an array of type {array.dtype} in form '{array.stype}'")
+    values = np.frombuffer(array.data, np.dtype(array.dtype).newbyteorder("<")).reshape(array.shape)
+    return values.astype(array.dtype)
