@@ -161,7 +161,7 @@ def _dirichlet(
             fix="Ask for fewer clients or a larger concentration",
         )
     say(
-        f"No draw of {_DRAWS} gave every client {_WHOLE} rows of every group; the one taken leaves a client with {fewest}"
+        f"No draw of {_DRAWS} gave every client {_WHOLE} rows of every group; in the one taken some client has {fewest}"
     )
     return best
 

@@ -111,6 +111,10 @@ class People:
     def __len__(self) -> int:
         return len(self.y)
 
+    def without(self, column: str) -> People:
+        """The same with one feature less."""
+        return replace(self, frame=self.frame.drop(column))
+
 
 def read_people(
     data: str | Path | pl.DataFrame,
@@ -396,15 +400,3 @@ def _groups_of_known(frame: pl.DataFrame, attribute: str, groups: Sequence[str])
         if sign == ":" and not (frame[column].cast(pl.String) == value).any():  # nobody of that value is among them
             return np.zeros(len(frame), np.int64), (f"not {value}",)
     return _groups(frame, attribute)
-
-
-def subset(people: People, rows: Integers) -> People:
-    """Only some rows."""
-    return replace(
-        people,
-        frame=people.frame[rows],
-        y=people.y[rows],
-        a=people.a[rows],
-        columns=people.columns[rows],
-        unit=people.unit[rows],
-    )

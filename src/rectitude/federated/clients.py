@@ -1,0 +1,124 @@
+"""A table as the clients of a federation: dealt, cut into parts, and made into numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from rectitude.federated.contracts import ClientData, Problem, Rows
+from rectitude.federated.partition import PARTS, SHARES, Partition, cut, deal
+from rectitude.federated.tables import Encoder, People, read_people
+
+_CUTTING = 1  # a purpose of random numbers
+
+
+@dataclass(frozen=True)
+class Federation:
+    """Clients and what they have in common.
+
+    Args:
+        name: Of the data.
+        problem: Classes, groups, clients, seed.
+        clients: Their rows.
+        encoder: How their columns became numbers. Levels, means and scales come from the training rows of all clients:
+            they are agreed on before the federation begins.
+        label: Column of the label.
+        attribute: The sensitive attribute.
+        partition: How the rows were dealt.
+        notes: What was guessed, dropped or merged.
+    """
+
+    name: str
+    problem: Problem
+    clients: tuple[ClientData, ...]
+    encoder: Encoder
+    label: str
+    attribute: str
+    partition: str
+    notes: tuple[str, ...] = ()
+
+    def about(self) -> dict[str, Any]:
+        """Facts for the run folder."""
+        sizes = {part: sum(len(getattr(client, part)) for client in self.clients) for part in PARTS}
+        return {
+            "name": self.name,
+            "label": self.label,
+            "attribute": self.attribute,
+            "partition": self.partition,
+            "clients": self.problem.n_clients,
+            "features": self.problem.n_features,
+            "classes": list(self.problem.classes),
+            "groups": list(self.problem.groups),
+            "rows": sizes,
+        }
+
+
+def federation_of(
+    data: str | Path | pl.DataFrame | People,
+    *,
+    label: str | None = None,
+    attribute: str | None = None,
+    n_clients: int | None = None,
+    partition: str | Partition = "dirichlet:0.5",
+    drop: Sequence[str] = (),
+    shares: Sequence[float] = SHARES,
+    seed: int = 0,
+    announce: Callable[[str], None] | None = None,
+) -> Federation:
+    """Read a table and deal it to clients.
+
+    Args:
+        data: As for :func:`rectitude.federated.tables.read_people`.
+        label: Column of the label; known or guessed where omitted.
+        attribute: Sensitive attribute; known or guessed where omitted.
+        n_clients: N; 5 where omitted, or all values of a partition's column.
+        partition: ``iid``, ``dirichlet:0.5``, ``dirichlet:0.5:label`` or ``column:NAME``.
+        drop: Columns that must not be features.
+        shares: Of train, valid, calibration and test in every client.
+        seed: Of the draw and the cuts.
+        announce: Called with each sentence about what was guessed, dropped or merged.
+
+    Raises:
+        DataError: The table cannot be used, or a client would hold too few rows.
+        ConfigError: The partition cannot be.
+    """
+    rule = partition if isinstance(partition, Partition) else Partition.parse(partition)
+    notes: list[str] = []
+
+    def say(sentence: str) -> None:
+        notes.append(sentence)
+        if announce is not None:
+            announce(sentence)
+
+    if isinstance(data, People):
+        people = data
+    else:
+        people = read_people(data, label=label, attribute=attribute, drop=drop, announce=say)
+    if rule.rule == "column" and rule.column in people.frame.columns:
+        people = people.without(rule.column)
+    owned, names = deal(people, rule, n_clients, seed, say)
+    cuts = [cut(rows, people, np.random.default_rng([seed, _CUTTING, k]), shares) for k, rows in enumerate(owned)]
+    encoder = Encoder.fit(people.frame[np.concatenate([parts["train"] for parts in cuts])])
+    X = encoder.transform(people.frame)
+    problem = Problem(X.shape[1], people.classes, people.groups, tuple(names), seed)
+    clients = tuple(
+        ClientData(index, name, **{part: Rows(X[rows], people.y[rows], people.a[rows]) for part, rows in parts.items()})
+        for index, (name, parts) in enumerate(zip(names, cuts, strict=True))
+    )
+    if absent := _absent(clients, problem):
+        say(f"Groups without rows at a client: {absent}")
+    return Federation(people.name, problem, clients, encoder, people.label, people.attribute, str(rule), tuple(notes))
+
+
+def _absent(clients: Sequence[ClientData], problem: Problem) -> str:
+    found = []
+    for client in clients:
+        present = np.unique(np.concatenate([getattr(client, part).a for part in PARTS]))
+        missing = [name for group, name in enumerate(problem.groups) if group not in present]
+        found += [f"{client.name} has no {' and no '.join(missing)}"] if missing else []
+    return "; ".join(found)
