@@ -1,0 +1,1 @@
+"""Who is served worse, and training methods that serve them better."""
