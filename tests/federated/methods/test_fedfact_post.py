@@ -84,8 +84,5 @@ def test_reaches_the_linear_programmes_optimum(criterion: Criterion, n_classes, 
     h = soft_decision(outcome, clients)
     accuracy = float((np.concatenate([c.eta for c in clients]) * h).sum(1).mean())
     violation = float((np.abs(A @ h.ravel()) - b).max())
-    print(
-        f"{criterion} m={n_classes} {sides} {form}: {accuracy - optimum:+.5f} {violation:+.5f} rounds {len(outcome.kinds)}"
-    )
     assert violation <= 1e-3
     assert accuracy >= optimum - 1e-3

@@ -1,7 +1,7 @@
 """Calibration of class probabilities at a client: from what a model says to how often it is so.
 
-Each class's log-probability is scaled and shifted, p_j ∝ exp(w_j log η_j + b_j) with w ≥ 0, which with two classes is beta
-calibration. A normal prior around "leave it as it is" keeps calibrators of few rows near the identity.
+Each class's log-probability is scaled and shifted, p_j ∝ exp(w_j log η_j + b_j) with w ≥ 0, which with two classes is
+beta calibration. A normal prior around "leave it as it is" keeps calibrators of few rows near the identity.
 
 Source: Kull, Silva Filho and Flach, "Beta calibration", AISTATS 2017; Kull et al., "Beyond temperature scaling:
 Obtaining well-calibrated multiclass probabilities with Dirichlet calibration", NeurIPS 2019 (the diagonal form).

@@ -1,10 +1,10 @@
 """Group fairness as linear constraints on a decision: events, contrasts between groups, shifted scores.
 
-Every criterion compares, between groups, the probability of an *event*: "predicted class j, given that the true class is
-one of a set". With class probabilities η, and h_j(x, a) the probability that the decision gives class j, an event has
-the rate Σ_i φ_e(η_i) h_j(i) / Σ_i φ_e(η_i) over a group's rows, φ_e(η) being the probability that the true class is in
-the event's set. A disparity is a weighted sum of such rates, linear in h; so is the Lagrangian, and its minimiser takes
-the class with the largest *shifted score*
+Every criterion compares, between groups, the probability of an *event*: "predicted class j, given that the true class
+is one of a set". With class probabilities η, and h_j(x, a) the probability that the decision gives class j, an event
+has the rate Σ_i φ_e(η_i) h_j(i) / Σ_i φ_e(η_i) over a group's rows, φ_e(η) being the probability that the true class is
+in the event's set. A disparity is a weighted sum of such rates, linear in h; so is the Lagrangian, and its minimiser
+takes the class with the largest *shifted score*
 
     s_j(x, a) = η_j − Σ_{e: class of e is j} φ_e(η) · shift[a, e],      shift[a, e] = Σ_c λ[c, e] W[c, a, e]
 
@@ -78,7 +78,7 @@ def event_weights(eta: Floats, events: Events) -> Floats:
         eta: Class probabilities, float64 [n, m].
         events: What is compared.
     """
-    return eta @ events.given.T.astype(np.float64)
+    return np.asarray(eta @ events.given.T.astype(np.float64))
 
 
 def contrasts(counts: Floats, events: Events, form: Form = "pairwise") -> Floats:
@@ -91,7 +91,8 @@ def contrasts(counts: Floats, events: Events, form: Form = "pairwise") -> Floats
         counts: Rows, or sums of class probabilities, by group and true class, [G, m].
         events: What is compared.
         form: ``pairwise``: rate of one group minus rate of another, C = G(G−1)/2. ``subgroup``: rate of a group minus
-            that of all together, C = G, the paper's; |D| ≤ ξ there allows pairwise gaps up to 2ξ.
+            that of all together, C = G (1 for two groups, whose two constraints say the same), the paper's; |D| ≤ ξ
+            there allows pairwise gaps up to 2ξ.
 
     Returns:
         float64 [C, G, E].
@@ -102,7 +103,7 @@ def contrasts(counts: Floats, events: Events, form: Form = "pairwise") -> Floats
     with np.errstate(divide="ignore"):
         of_one = np.where(mass > 0, total / mass, 0.0)
         of_all = np.where(mass.sum(0) > 0, total / mass.sum(0), 0.0)
-    if form == "subgroup":
+    if form == "subgroup" and groups > 2:
         weights = np.broadcast_to(-of_all, (groups, groups, len(events))).copy()
         weights[np.arange(groups), np.arange(groups)] += of_one
         return weights * (mass > 0)[:, None, :]
@@ -112,6 +113,8 @@ def contrasts(counts: Floats, events: Events, form: Form = "pairwise") -> Floats
         both = (mass[one] > 0) & (mass[other] > 0)
         weights[c, one] = np.where(both, of_one[one], 0.0)
         weights[c, other] = np.where(both, -of_one[other], 0.0)
+    if form == "subgroup" and groups == 2:  # the smaller group is further from all than the larger: it alone counts
+        weights *= mass.max(axis=0) / np.maximum(mass.sum(axis=0), 1e-300)
     return weights
 
 
@@ -122,7 +125,7 @@ def shifts(duals: Floats, weights: Floats) -> Floats:
         duals: Signed, [C, E]: upper minus lower.
         weights: W, [C, G, E].
     """
-    return np.einsum("ce,cge->ge", duals, weights)
+    return np.asarray(np.einsum("ce,cge->ge", duals, weights))
 
 
 def shifted_scores(eta: Floats, groups: Integers, shift: Floats, events: Events) -> Floats:
@@ -135,7 +138,7 @@ def shifted_scores(eta: Floats, groups: Integers, shift: Floats, events: Events)
         events: What is compared.
     """
     classes = np.eye(eta.shape[1])[events.predicted]  # [E, m]
-    return eta - (shift[groups] * event_weights(eta, events)) @ classes
+    return np.asarray(eta - (shift[groups] * event_weights(eta, events)) @ classes)
 
 
 def best_class(scores: Floats, rng: np.random.Generator) -> Integers:
@@ -152,4 +155,4 @@ def best_class(scores: Floats, rng: np.random.Generator) -> Integers:
     tied = np.flatnonzero(top.sum(axis=1) > 1)
     if len(tied):
         chosen[tied] = np.where(top[tied], rng.random((len(tied), scores.shape[1])), -1.0).argmax(axis=1)
-    return chosen.astype(np.int64)
+    return np.asarray(chosen, np.int64)
