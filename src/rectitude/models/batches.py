@@ -185,11 +185,13 @@ class PairBatch:
         users: int64 [B].
         positives: int64 [B].
         negatives: int64 [B, N].
+        shared: Items drawn for the whole batch, for losses that take their negatives so.
     """
 
     users: Tensor
     positives: Tensor
     negatives: Tensor
+    shared: Negatives | None = None
 
     @property
     def n_targets(self) -> int:
@@ -198,13 +200,17 @@ class PairBatch:
 
     def to(self, device: torch.device) -> PairBatch:
         """The batch on a device."""
-        return PairBatch(self.users.to(device), self.positives.to(device), self.negatives.to(device))
+        shared = None if self.shared is None else self.shared.to(device)
+        return PairBatch(self.users.to(device), self.positives.to(device), self.negatives.to(device), shared)
 
     def part(self, index: int, count: int) -> PairBatch:
-        """One process's pairs."""
+        """One process's pairs, with everybody's negatives."""
         rows = slice(index, None, count)
         return PairBatch(
-            self.users[rows].contiguous(), self.positives[rows].contiguous(), self.negatives[rows].contiguous()
+            self.users[rows].contiguous(),
+            self.positives[rows].contiguous(),
+            self.negatives[rows].contiguous(),
+            self.shared,
         )
 
 
@@ -215,14 +221,23 @@ class PairBatches:
         train: U rows.
         n_items: I.
         batch_size: Pairs per batch.
-        n_negatives: N, negatives per pair; 0 for losses that take their negatives elsewhere.
+        n_negatives: N, negatives per pair.
+        sampler: Draws what a batch shares.
     """
 
     _REDRAWS = 8
     """Rounds of redrawing collisions; what still collides then belongs to a user who has nearly everything."""
 
-    def __init__(self, train: Histories, n_items: int, batch_size: int, n_negatives: int = 1) -> None:
+    def __init__(
+        self,
+        train: Histories,
+        n_items: int,
+        batch_size: int,
+        n_negatives: int = 1,
+        sampler: NegativeSampler | None = None,
+    ) -> None:
         distinct = train.unique()
+        self.sampler = sampler
         self.users = torch.from_numpy(distinct.rows)
         self.items = torch.from_numpy(distinct.items.astype(np.int64))
         self.n_items, self.batch_size, self.n_negatives = n_items, batch_size, n_negatives
@@ -236,7 +251,8 @@ class PairBatches:
         order = torch.randperm(len(self.users), generator=generator)
         for chosen in torch.split(order, self.batch_size):
             users = self.users[chosen]
-            yield PairBatch(users, self.items[chosen], self._negatives(users, generator))
+            shared = None if self.sampler is None else self.sampler.draw(generator)
+            yield PairBatch(users, self.items[chosen], self._negatives(users, generator), shared)
 
     def _negatives(self, users: Tensor, generator: torch.Generator) -> Tensor:
         owner = users.repeat_interleave(self.n_negatives)

@@ -11,9 +11,11 @@ from rectitude.data.histories import Histories
 from rectitude.models.batches import PairBatch
 from rectitude.models.collaborative.lightgcn import LightGCN, LightGCNConfig
 from rectitude.models.query import Query
+from rectitude.nn.losses import Negatives
 
 TRAIN = Histories.from_rows([[0, 2, 2], [1, 2, 4], [], [2, 3]])
 N_ITEMS = 5
+DRAWN = Negatives(torch.tensor([0, 1]), torch.zeros(2))
 
 
 def made(train: Histories = TRAIN, n_items: int = N_ITEMS, **settings: Any) -> LightGCN:
@@ -41,10 +43,18 @@ def final_vectors(model: LightGCN, train: Histories, n_items: int) -> torch.Tens
 
 def test_scores_are_inner_products_of_the_mean_over_the_layers(tiny: Dataset) -> None:
     train = tiny.histories()
-    model = made(train, tiny.n_items)
+    model = made(train, tiny.n_items, loss="bpr")
     users, items = final_vectors(model, train, tiny.n_items).split([tiny.n_users, tiny.n_items])
     scores = model.score(Query.of_users(np.arange(tiny.n_users), train))
     assert torch.allclose(scores, users @ items.T, atol=1e-6)
+
+
+def test_with_the_softmax_scores_are_cosines_of_the_mean_over_the_layers(tiny: Dataset) -> None:
+    train = tiny.histories()
+    model = made(train, tiny.n_items)
+    users, items = final_vectors(model, train, tiny.n_items).split([tiny.n_users, tiny.n_items])
+    scores = model.score(Query.of_users(np.arange(tiny.n_users), train))
+    assert torch.allclose(scores, torch.cosine_similarity(users[:, None], items, dim=2), atol=1e-6)
 
 
 def test_bpr_loss_is_the_published_one() -> None:
@@ -60,14 +70,15 @@ def test_bpr_loss_is_the_published_one() -> None:
     assert torch.allclose(terms["l2"], 0.3 * touched.square().sum() / 2 / 2)
 
 
-def test_sampled_softmax_over_every_pair_weighs_items_back_to_equal_shares() -> None:
-    """With the whole training data as the batch, every item with a user counts once: it is the full softmax."""
-    model = made(n_shared_negatives=100)
+def test_the_softmax_over_all_items_is_the_closed_form() -> None:
+    """With every item drawn once, the sample is no sample."""
+    model = made(temperature=0.2)
     users, items = final_vectors(model, TRAIN, N_ITEMS).split([4, N_ITEMS])
     user, item = torch.tensor([0, 0, 1, 1, 1, 3, 3]), torch.tensor([0, 2, 1, 2, 4, 2, 3])
-    terms = model.loss(PairBatch(user, item, torch.empty(7, 0, dtype=torch.int64)))
-    expected = torch.nn.functional.cross_entropy(users[user] @ items.T, item)
-    assert torch.allclose(terms["softmax"], expected, atol=1e-5)
+    everything = Negatives(torch.arange(N_ITEMS), torch.zeros(N_ITEMS))
+    terms = model.loss(PairBatch(user, item, torch.empty(7, 0, dtype=torch.int64), everything))
+    cosines = torch.cosine_similarity(users[user][:, None], items, dim=2)
+    assert torch.allclose(terms["softmax"], torch.nn.functional.cross_entropy(cosines / 0.2, item), atol=1e-5)
 
 
 def test_one_process_s_share_of_a_batch_has_a_loss() -> None:
@@ -78,13 +89,13 @@ def test_one_process_s_share_of_a_batch_has_a_loss() -> None:
 
 @pytest.mark.parametrize("loss", ["bpr", "sampled_softmax"])
 def test_gradients_pass_the_graph(loss: str) -> None:
-    model = made(loss=loss)
-    model.loss(PairBatch(torch.tensor([0]), torch.tensor([2]), torch.tensor([[1]])))["l2"].backward()
+    model = made(loss=loss, l2=0.1)
+    model.loss(PairBatch(torch.tensor([0]), torch.tensor([2]), torch.tensor([[1]]), DRAWN))["l2"].backward()
     untouched = model.nodes.weight.grad.abs().sum(1)
     assert untouched[0] > 0
     assert untouched[3] == 0
     model.zero_grad()
-    pairs = PairBatch(torch.tensor([0, 1]), torch.tensor([2, 4]), torch.tensor([[1], [0]]))
+    pairs = PairBatch(torch.tensor([0, 1]), torch.tensor([2, 4]), torch.tensor([[1], [0]]), DRAWN)
     terms = model.loss(pairs)
     next(iter(terms.values())).backward()
     assert (model.nodes.weight.grad.abs().sum(1) > 0).tolist() == [True, True, False, *[True] * 6]  # user 2 has no edge
