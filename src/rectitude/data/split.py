@@ -18,7 +18,7 @@ from pydantic import Field
 
 from rectitude.core.config import Settings
 from rectitude.core.errors import ConfigError, DataError, SealedFoldError
-from rectitude.data.columns import ITEM, SPLIT, TIMESTAMP, USER
+from rectitude.data.columns import ITEM, RATING, SPLIT, TIMESTAMP, USER
 from rectitude.data.dataset import Dataset
 from rectitude.data.histories import Histories
 
@@ -70,6 +70,7 @@ class Split:
         n_items: Catalogue size.
         cold_items: bool [n_items], items without any training interaction.
         notes: What the rule had to leave out, one sentence each.
+        train_ratings: float32, rating (or count) of each event of ``train``, 0 where unknown; None without a column.
     """
 
     config: SplitConfig
@@ -78,6 +79,7 @@ class Split:
     known: Histories
     n_items: int
     notes: tuple[str, ...] = ()
+    train_ratings: npt.NDArray[np.float32] | None = None
     _test: Fold | None = None
     _seal: list[bool] = field(default_factory=lambda: [True], repr=False)
 
@@ -116,7 +118,7 @@ class Split:
 
     def development(self) -> Split:
         """The same split without its test fold: what trainers and tuners are given."""
-        return Split(self.config, self.train, self.valid, self.known, self.n_items, self.notes)
+        return Split(self.config, self.train, self.valid, self.known, self.n_items, self.notes, self.train_ratings)
 
     def protocol(self) -> dict[str, Any]:
         """What must be known to make this split again."""
@@ -187,7 +189,11 @@ def _assemble(dataset: Dataset, config: SplitConfig, assignment: npt.NDArray[np.
         folds.append(Fold(asked, past.take(asked), targets.take(asked)))
     if repeats:
         notes.append(f"{repeats} held-out interactions repeat an item the user already has and are not asked about")
-    return Split(config, train, folds[0], rows(assignment != TEST), dataset.n_items, tuple(notes), folds[1])
+    known = rows(assignment != TEST)
+    ratings = None
+    if RATING in dataset.interactions.columns:
+        ratings = dataset.interactions[RATING].cast(pl.Float32).fill_null(0.0).to_numpy()[assignment == TRAIN]
+    return Split(config, train, folds[0], known, dataset.n_items, tuple(notes), ratings, folds[1])
 
 
 def _known_half(number: int) -> int:

@@ -104,7 +104,7 @@ class Recommender(nn.Module):
     """Can it rank items it was not trained with?"""
     trained_by: ClassVar[Literal["gradient", "fit"]] = "gradient"
     content_needed: ClassVar[tuple[str, ...]] = ()
-    """Modalities of the dataset it cannot do without."""
+    """Modalities of the dataset it cannot do without; where settings name them, see :meth:`content_read`."""
 
     popularity: Tensor
     trained_users: Tensor
@@ -114,6 +114,11 @@ class Recommender(nn.Module):
         self.config, self.n_users, self.n_items = config, n_users, n_items
         self.register_buffer("popularity", torch.zeros(n_items))
         self.register_buffer("trained_users", torch.zeros(n_users, dtype=torch.bool))
+
+    @classmethod
+    def content_read(cls, config: ModelConfig) -> tuple[str, ...]:
+        """Modalities of the dataset that a model of these settings reads."""
+        return cls.content_needed
 
     # ---- what a model writes -------------------------------------------------------------------------------------
 
@@ -163,6 +168,52 @@ class Recommender(nn.Module):
         """
         return self.query_vectors(query) @ self.item_vectors().T
 
+    def user_vectors(self, query: Query) -> Tensor:
+        """float32 [B, d]: what the model knows of each person, with gradients in training mode.
+
+        What fairness and unlearning methods act on and what an attacker of the model would read.
+        """
+        return self.query_vectors(query)
+
+    def user_tables(self) -> dict[str, Tensor]:
+        """Every table of vectors stored for trained people, float32 [U, d] each, by name; the one served first.
+
+        They are the model's own tensors: what is written into them is served and saved. Empty where nothing is stored
+        of a person and all is made from their history.
+        """
+        return {}
+
+    def score_pairs(self, tables: Mapping[str, Tensor], items: Tensor) -> Tensor:
+        """Scores of some items for trained people whose stored vectors are given, with gradients to these.
+
+        Args:
+            tables: Name to float32 [B, d], rows of :meth:`user_tables`.
+            items: int64 [B, K].
+
+        Returns:
+            float32 [B, K].
+        """
+        raise NotImplementedError(f"{self.title} stores no user vectors")
+
+    def shares(self, query: Query) -> dict[str, Tensor]:
+        """How much each part of the model counts for each person: float32 [B] each, summing to one over the parts.
+
+        Empty for a model whose parts are not weighed by person.
+        """
+        return {}
+
+    def reasons(self, query: Query, items: Tensor) -> Tensor | None:
+        """For each listed item the item of the history that speaks for it most.
+
+        Args:
+            query: B questions.
+            items: int64 [B, k], lists; places without an item hold -1.
+
+        Returns:
+            int64 [B, k], -1 where nothing speaks for it; None for a model that cannot tell.
+        """
+        return None
+
     # ---- what a model inherits -----------------------------------------------------------------------------------
 
     def serves(self, query: Query) -> npt.NDArray[np.bool_]:
@@ -191,6 +242,11 @@ class Recommender(nn.Module):
         if not able.all():
             scores[torch.from_numpy(~able).to(scores.device)] = self.popularity.to(scores.dtype)
         return scores, able
+
+    @classmethod
+    def has_user_vectors(cls) -> bool:
+        """Does the model represent people by vectors, stored or made from their histories?"""
+        return any(getattr(cls, name) is not getattr(Recommender, name) for name in ("user_vectors", "query_vectors"))
 
     @property
     def device(self) -> torch.device:

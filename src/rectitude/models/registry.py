@@ -19,11 +19,15 @@ _OURS = {
     "ease": "rectitude.models.collaborative.ease:EASE",
     "als": "rectitude.models.collaborative.als:ALS",
     "bpr": "rectitude.models.collaborative.bpr:BPR",
+    "pmf": "rectitude.models.collaborative.pmf:PMF",
+    "neumf": "rectitude.models.collaborative.neumf:NeuMF",
+    "ngcf": "rectitude.models.collaborative.ngcf:NGCF",
     "lightgcn": "rectitude.models.collaborative.lightgcn:LightGCN",
     "multvae": "rectitude.models.collaborative.multvae:MultVAE",
     "gru4rec": "rectitude.models.sequential.gru4rec:GRU4Rec",
     "sasrec": "rectitude.models.sequential.sasrec:SASRec",
     "bert4rec": "rectitude.models.sequential.bert4rec:BERT4Rec",
+    "vlm4rec": "rectitude.models.multimodal.vlm4rec:VLM4Rec",
 }
 
 

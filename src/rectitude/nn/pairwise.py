@@ -25,6 +25,21 @@ def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
     return F.softplus(negative - positive[:, None]).mean()
 
 
+def pair_cross_entropy(positive: Tensor, negative: Tensor) -> Tensor:
+    """Binary cross-entropy of observed pairs as ones and drawn ones as zeros, averaged over all B (1 + N).
+
+    Source: He et al., Neural Collaborative Filtering, WWW 2017, arXiv:1708.05031, eq. 7.
+
+    Args:
+        positive: float [B], scores (logits) of observed items.
+        negative: float [B, N], scores of items not observed.
+
+    Returns:
+        Scalar.
+    """
+    return (F.softplus(-positive).sum() + F.softplus(negative).sum()) / (positive.numel() + negative.numel())
+
+
 def l2_penalty(*vectors: Tensor) -> Tensor:
     """Half the squared length of the vectors a batch touches, per pair.
 

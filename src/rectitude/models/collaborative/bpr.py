@@ -112,6 +112,18 @@ class BPR(Recommender):
         """float32 [I, d]."""
         return self.items.weight
 
+    def user_vectors(self, query: Query) -> Tensor:
+        """float32 [B, d], the learnt vectors of trained people."""
+        return self.query_vectors(query) if not self.training else self.users(query.user_tensor())
+
+    def user_tables(self) -> dict[str, Tensor]:
+        """The learnt vectors."""
+        return {"users": self.users.weight}
+
+    def score_pairs(self, tables: Mapping[str, Tensor], items: Tensor) -> Tensor:
+        """float32 [B, K], inner products."""
+        return (self.items(items) @ tables["users"][:, :, None]).squeeze(2)
+
     def _pooled(self, history: Histories) -> Tensor:
         """Sum of the item vectors over the root of their number, [B, d]."""
         n_items = torch.from_numpy(history.unique().lengths).to(self.device)

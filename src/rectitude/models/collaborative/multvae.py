@@ -117,6 +117,14 @@ class MultVAE(Recommender):
             "kl": self.config.kl_weight * divergence(mean, log_variance).mean(),
         }
 
+    def user_vectors(self, query: Query) -> Tensor:
+        """float32 [B, d], the means μ their histories are encoded to, without dropout."""
+        training = self.training
+        self.eval()
+        mean, _ = self.encode(query.history.unique())
+        self.train(training)
+        return mean
+
     def score(self, query: Query) -> Tensor:
         """float32 [B, I], the logits at the mean."""
         mean, _ = self.encode(query.history.unique())
