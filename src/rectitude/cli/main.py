@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rectitude.cli.classify import classify
 from rectitude.cli.command import Verb, Verbs
 from rectitude.cli.compare import compare
 from rectitude.cli.data import data
@@ -14,6 +15,7 @@ from rectitude.cli.demo import demo
 from rectitude.cli.doctor import doctor
 from rectitude.cli.evaluate import evaluate
 from rectitude.cli.export import export
+from rectitude.cli.federate import federate
 from rectitude.cli.fit import fit
 from rectitude.cli.models import models
 from rectitude.cli.recommend import recommend
@@ -54,7 +56,7 @@ def rectitude(
 
 
 app.add_typer(data, name="data")
-for verb in (fit, evaluate, compare, recommend, export, report, tune, models, doctor, demo):
+for verb in (fit, evaluate, compare, recommend, export, report, tune, models, federate, classify, doctor, demo):
     app.command(cls=Verb)(verb)
 
 

@@ -175,6 +175,15 @@ def read_people(
     return people
 
 
+def read_table(data: str | Path) -> pl.DataFrame:
+    """A table as it is: a file, a folder with one, or the name of a set under ``RECTITUDE_DATA``.
+
+    Raises:
+        DataError: It cannot be found or read.
+    """
+    return _frame(data)[0]
+
+
 def _frame(data: str | Path | pl.DataFrame) -> tuple[pl.DataFrame, str, KnownTable | None]:
     if isinstance(data, pl.DataFrame):
         return data, "the frame", None
