@@ -1,0 +1,361 @@
+"""The words of feedback: what each pattern of English means to the rule parser."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from rectitude.decisions.routing.attributes import FAMILIES, VENDORS
+
+
+@dataclass
+class Mention:
+    """A piece of text that means something.
+
+    Attributes:
+        kind: flag, grade, comp, noun, qual, number, date, cmp, neg, modal, entity, than, factor, or, and, comma, stop,
+            only, drop, undo, first, then, about, last, as, fill, attack.
+        start: Where it begins.
+        end: Where it ends.
+        attr: Attribute it names, where it does.
+        value: What it says of it: a flag's value, an operator, a number, names.
+        strength: Of modal words.
+        hard: Of modal words.
+        unit: Of numbers.
+        used: Has another mention taken it up?
+    """
+
+    kind: str
+    start: int
+    end: int
+    attr: str = ""
+    value: Any = None
+    strength: int = 3
+    hard: bool = False
+    unit: str = ""
+    used: bool = field(default=False, compare=False)
+
+
+_FLAGS = {
+    ("reasoning", True): r"reasoning(?: models?)?|reasoner|(?<!this )(?<!that )(?<!the )reason(?! why)|"
+    r"thinking(?: models?)?|thinks? (?:first|before|step by step|hard)|chain[- ]of[- ]thought",
+    (
+        "tool_call",
+        True,
+    ): r"tool[- ]?(?:calling|calls?|use)|function[- ]?call(?:ing|s)?|(?:call |use )?(?:tools|functions)",
+    ("structured_output", True): r"structured[- ]outputs?|(?:valid )?json(?:[- ](?:schemas?|mode|output))?|schemas?",
+    ("vision", True): r"vision|multi-?modal|images?|pictures?|photos?|photographs?|screenshots?|diagrams?",
+    ("audio_in", True): r"audio|voice|speech|spoken|recordings?",
+    ("video_in", True): r"videos?(?: clips?)?",
+    ("pdf", True): r"pdfs?(?: files?| documents?)?",
+    ("prompt_cache", True): r"prompt[- ]cach(?:ing|e)|cach(?:ing|ed prompts?)",
+    ("open_weights", True): r"open[- ]?(?:weights?|source|models?)|self[- ]?host(?:ed|able|ing)?|"
+    r"open(?![- ]?ai\b)(?! (?:to|the|a|for)\b)",
+    ("open_weights", False): r"closed(?:[- ](?:source|weights?|models?))?|proprietary",
+    ("streaming", True): r"stream(?:ing|s)?",
+    ("deprecated", True): r"deprecated",
+}
+_GRADES = {
+    ("price", "low"): r"cheap(?:ly|ish)?|inexpensive|affordable|low[- ](?:cost|price)|budget|economical|cheapest",
+    ("price", "high"): r"expensive|pricey|costly",
+    ("latency_ms", "low"): r"fast(?:est)?|quick(?:ly|est)?|snappy|responsive|speedy|rapid",
+    ("latency_ms", "high"): r"slow(?:est)?|sluggish|laggy",
+    ("q.mean", "high"): r"smart(?:est)?|clever(?:est)?|intelligent|capable|accurate|powerful",
+    ("q.mean", "low"): r"dumb|stupid|inaccurate",
+    ("params_b", "low"): r"light-?weight|tiny",
+    ("params_b", "high"): r"huge|gigantic",
+    ("released", "high"): r"new(?:est)?|recent|latest|modern|up[- ]to[- ]date|fresh",
+    ("released", "low"): r"old(?:est)?|outdated|dated|stale|ancient",
+}
+_COMPARATIVES = {
+    ("price", "low"): r"cheaper|less (?:expensive|costly|pricey)|more affordable",
+    ("price", "high"): r"(?:more expensive|pricier|costlier|dearer)",
+    ("latency_ms", "low"): r"faster|quicker",
+    ("latency_ms", "high"): r"slower",
+    ("q.mean", "high"): r"smarter|cleverer|more (?:accurate|capable|intelligent|powerful)",
+    ("released", "high"): r"newer|more recent|more modern|later",
+    ("released", "low"): r"older|earlier|less recent",
+    ("", "better"): r"better|stronger",
+    ("", "worse"): r"worse|weaker",
+    ("", "high"): r"bigger|larger|longer|higher|greater|wider|more",
+    ("", "low"): r"smaller|shorter|lower|fewer|less",
+}
+_QUALIFIERS = {
+    "better": r"good|great|strong|best|excellent|well|a lot of|top",
+    "worse": r"bad|poor|weak|terrible",
+    "high": r"high|long|large|big|wide|largest|longest|biggest|highest",
+    "low": r"low|short|small|little|smallest|shortest|lowest",
+}
+_NOUNS = {
+    "price_in": r"input (?:price|cost)s?|prices? (?:of|for) input(?: tokens)?",
+    "price_out": r"output (?:price|cost)s?|prices? (?:of|for) output(?: tokens)?",
+    "price_cached": r"cached? (?:input )?(?:price|cost)s?",
+    "price": r"prices?|costs?|pricing|charges?",
+    "job_cost": r"(?:a |each |every |one )?(?:request|query|call)(?! tools)s?",
+    "latency_ms": r"latency|response times?|answers? (?:with)?in",
+    "-latency_ms": r"speed",
+    "tokens_per_s": r"throughput",
+    "context": r"contexts?(?: (?:window|length|size)s?)?|long documents?|window",
+    "max_output": r"(?:max(?:imum)?|longest) output|output (?:limits?|lengths?)",
+    "output": r"output(?: tokens)?",
+    "input": r"input(?: tokens)?",
+    "params_b": r"param(?:eter)?s|size",
+    "knowledge_cutoff": r"knowledge cut-?off|cut-?off(?: date)?|training data",
+    "released": r"release(?: date)?|released",
+    "q.mean": r"quality|accuracy|intelligence",
+    "q.code": r"cod(?:e|ing|er)|programm(?:ing|er)|software(?: engineering)?",
+    "q.math": r"math(?:s|ematics|ematical)?",
+    "q.knowledge": r"(?:factual |general |world )?knowledge|facts|trivia",
+    "q.agentic": r"agents?|agentic(?: (?:tasks?|work))?",
+    "q.chat": r"writ(?:ing|er|es)|prose|chat(?:ting)?|conversations?",
+}
+_COMPARE = {
+    "<=": r"at most|at or below|up to|max(?:imum)?(?: of)?|<=|≤|=<|within|or (?:less|fewer|lower|below|cheaper|under)|"
+    r"at the most|cap(?:ped)? at",
+    ">=": r"at least|at or above|min(?:imum)?(?: of)?|at (?:a )?minimum|>=|≥|=>|or (?:more|higher|above|larger|longer|greater)|"
+    r"since|starting|from(?= (?:20|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))",
+    "<": r"under|below|less than|lower than|fewer than|smaller than|shorter than|before|earlier than|until|<",
+    ">": r"over|above|more than|higher than|greater than|larger than|bigger than|longer than|exceed(?:s|ing)?|after|"
+    r"later than|beyond|>",
+}
+_MODALS = {
+    (5, True): r"must|needs?(?: to)?|have to|has to|require[sd]?|mandatory|essential|a must|non-negotiable|"
+    r"make sure|ensure|on[- ]prem(?:ises)?",
+    (5, False): r"really|strongly|ideally|above all|most of all|as [a-z]+ as possible",
+    (
+        4,
+        False,
+    ): r"prefer(?:s|red|ably|ence)?|should|want|would (?:really )?like|i'd (?:really )?like|would (?:rather|appreciate)|"
+    r"i'd (?:rather|appreciate)|i like|rather have",
+    (
+        2,
+        False,
+    ): r"nice(?: to have)?|if possible|where possible|(?:would|will) be (?:nice|good|great|lovely|a plus|a bonus)|"
+    r"a bonus|optionally|if you can",
+    (1, False): r"slightly|maybe|perhaps|a bit|somewhat",
+}
+SOFTENING = re.compile(
+    r"prefer|ideally|possible|nice|bonus|optional|slightly|maybe|perhaps|a bit|somewhat|rather|would be"
+)
+"""Modal words that make even a limit or an exclusion soft; "want" and "should" do not."""
+_NEGATIONS = (
+    r"not|no|never|without|avoid|except(?: for)?|exclud(?:e|ing)|other than|(?:any(?:thing|one|body)|everything) but|"
+    r"outside(?: of)?|leave out|nothing(?: from)?|neither|none of|nobody|skip|"
+    r"(?:do|does|is|are|was|has|have|should|must|can|could|would|may|need|wo|ca)n't|cannot"
+)
+_LEAVE = (
+    r"not necessarily|(?:do|does)(?:n't| not) (?:need|have)(?: to)?|no need (?:for|to)|need not|forget(?: about)?|"
+    r"never ?mind|(?:do|does)(?:n't| not) (?:really )?care(?: about)?|ignore|drop|regardless of|no matter|no preference(?: (?:on|for|about))?"
+)
+_IRRELEVANT = (
+    r"(?:do|does)(?:n't| not) (?:really )?matter|(?:is|are)(?:n't| not) (?:so |that |very |really )?(?:important|a must|required|needed|necessary|mandatory)"
+    r"|(?:is|are) (?:irrelevant|unimportant|no (?:issue|concern|object))|matters? less"
+)
+ATTACK = re.compile(
+    r"\b(?:ignor\w+|disregard\w*|overrid\w+|bypass\w*|forget\w*|lift\w*|drop|regardless of|no longer appl\w+)\b[^.;!?\n]{0,60}"
+    r"\b(?:rules?|instructions?|polic(?:y|ies)|constraints?|restrictions?|clauses?|exclusions?|requirements?|prompts?)\b"
+    r"|\b(?:rules?|instructions?|polic(?:y|ies)|constraints?|restrictions?|exclusions?|requirements?)\b[^.;!?\n]{0,60}"
+    r"\b(?:no longer appl\w+|(?:are|is) (?:lifted|void|off|removed|suspended)|are allowed|do(?:es)? not apply)"
+    r"|\b(?:no longer appl\w+|regardless of any|developer mode|system prompt|jailbreak|you are now|set the weight)\b"
+    r"|\bis allowed now\b|^\s*system\s*:"
+)
+"""Text that talks to the router about its rules instead of saying what is wished for."""
+_FILL = (
+    r"^\s*(?:no|yes|ok|okay)(?=[,:])|,?\s*(?<!\w)the better(?=\s*(?:[.;!?,]|$|and\b))|(?<!\w)(?:"
+    r"more (?:so )?than any(?:thing|body)?(?: else)?|"
+    r"rather than (?:any(?:thing|where)?|elsewhere|only|others?)(?: (?:else|other|text))*(?: models?)?|"
+    r"over (?:all )?others?|other than that|any other|than any other|on second thought|changed my mind|after all|"
+    r"not only|as well|no idea|know how it compares|at all|tell tools|whatever else)(?!\w)"
+)
+_REGIONS = {
+    "eu": r"(?:the )?eu|europe(?:an(?: union)?)?|gdpr",
+    "us": r"(?:the )?(?:us|usa|united states)(?= |$|[.,;])|america",
+}
+_LICENCES = {"mit": r"mit licen[cs]ed?", "apache-2.0": r"apache(?: 2(?:\.0)?)?(?: licen[cs]ed?)?"}
+_LANGUAGES = (
+    "german|french|spanish|italian|portuguese|chinese|japanese|korean|arabic|hindi|dutch|polish|turkish|russian"
+)
+_HOSTS = {
+    "azure": r"azure", "amazon-bedrock": r"(?:amazon |aws )?bedrock", "google-vertex": r"(?:google )?vertex(?: ai)?",
+    "groq": r"groq", "togetherai": r"together(?: |-)?ai", "fireworks-ai": r"fireworks(?: |-)?ai", "openrouter": r"openrouter",
+    "cerebras": r"cerebras", "deepinfra": r"deepinfra", "github-models": r"github models", "ollama": r"ollama",
+}  # fmt: skip
+_HOSTED = r"(?:hosted|served|running|runs?|available)(?: (?:on|by|in|at|via|through|from))?|via|through"
+_AMBIGUOUS = {"command", "nova", "titan", "intern", "granite", "sonar", "aya", "codex", "phi", "nemo"}
+"""Families whose names are words: they count only with a capital."""
+
+_NUMBER = re.compile(
+    r"(?P<cur>\$|usd ?)?(?<![\w.-])(?P<num>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:e-?\d+)?|\.\d+)"
+    r"(?: ?(?P<mag>k|thousand|mn?|million|bn?|billion)(?![a-z]))?(?P<plus>\+)?"
+    r"(?: ?(?P<unit>usd|dollars?|cents?|ct|¢|\$|ms|milli-?seconds?|seconds?|secs?|s(?![a-z])|%|percent|"
+    r"tok(?:en)?s?(?: ?/ ?s(?:ec(?:ond)?)?| per sec(?:ond)?)|tps|(?:output |input )?tok(?:en)?s?|param(?:eter)?s?|points?)(?![a-z]))?"
+    r"(?: ?(?:/|per|a|each) ?(?P<per>1? ?mtok|1 ?m(?![a-z])|m(?![a-z])|(?:1 ?|one )?million|1? ?k(?![a-z])|(?:1 ?|one )?thousand|1[,.]?000|"
+    r"1[,.]?000[,.]?000|token|request|query|call|job)(?: ?(?:input |output )?tok(?:en)?s?)?)?"
+)
+_DATE = re.compile(
+    r"\b(?P<y>20\d\d)-(?P<m>\d\d)(?:-(?P<d>\d\d))?\b|"
+    r"\b(?P<name>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? (?:(?P<day>\d{1,2})(?:st|nd|rd|th)?,? )?(?P<year>20\d\d)\b|"
+    r"(?<=since )(?P<only>20\d\d)\b|(?<=after )(?P<only2>20\d\d)\b|(?<=before )(?P<only3>20\d\d)\b|(?<=until )(?P<only4>20\d\d)\b"
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MAGNITUDE = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9}
+STOPWORDS = frozenset(
+    "a an the i i'd i'm im me my we our us you your it its it's this that these those there is are be been am was were "
+    "to of in on at for from with by as so if or and also too either both please thanks thank kindly could would will "
+    "can may might shall do does did have has had get give pick choose find use take make keep let look looking offer "
+    "select one ones model models llm something anything any some all which who what when than then very quite fairly "
+    "just able about company companies support supports supported supporting read reads understand understands see "
+    "handle handles accept accepts process hear return returns output produce write than other others else actually "
+    "instead now still really much many lot more most less same per each every work works working like liked hi hello "
+    "hey sure ok okay yes well wish score scores scoring scored reaches reach tokens token stay go hosted hosting run "
+    "runs serve served region where whatever appreciate would'd they but not has'nt no speak speaks know knows does "
+    "says legal allowed sorry somewhat be fine needed lower that's company's into own only do".split()
+)
+"""Words that say nothing about models; what is neither these nor a mention is shown as not understood."""
+
+
+def _word(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w-])(?:{pattern})(?![\w])")
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
+    """Every pattern with what its mentions carry; the order decides between equals."""
+    found: list[tuple[re.Pattern[str], dict[str, Any]]] = [
+        (re.compile(_FILL), {"kind": "fill"}),
+        (_word(_IRRELEVANT), {"kind": "undo"}),
+        (_word(_LEAVE), {"kind": "drop"}),
+        (_word(r"nothing but|only|solely|exclusively|nothing except|none but"), {"kind": "only"}),
+        (_word(_NEGATIONS), {"kind": "neg"}),
+        (_word(r"half(?: (?:of|the|as much))*|a half"), {"kind": "factor", "value": 0.5}),
+        (_word(r"twice|double"), {"kind": "factor", "value": 2.0}),
+        (_word(r"a third(?: of)?"), {"kind": "factor", "value": 1 / 3}),
+        (_word(r"a quarter(?: of)?"), {"kind": "factor", "value": 0.25}),
+        (_word(r"half a second"), {"kind": "number", "value": 500.0, "unit": "ms"}),
+        (_word(r"around|about(?= (?:\$|\d))|roughly|approximately|circa"), {"kind": "about"}),
+        (_word(r"first(?! before)|most important(?:ly)?|more important|top priority"), {"kind": "first"}),
+        (_word(r"and then|then|second(?:ly)?(?= )|after that"), {"kind": "then"}),
+        (_word(r"or|nor"), {"kind": "or"}),
+        (_word(r"and|plus|as well as|&"), {"kind": "and"}),
+        (re.compile(r",(?!\d)"), {"kind": "comma"}),
+        (re.compile(r"[;!?\n]|\.(?!\d)|:(?!\w)"), {"kind": "stop"}),
+        (
+            _word(r"but(?! not necessarily)|however|though|although|as long as|because|while"),
+            {"kind": "stop", "value": "but"},
+        ),
+        (_word(r"than"), {"kind": "than"}),
+        (
+            _word(r"that one|the last one|last time|the previous one|the current one|it now is|before that"),
+            {"kind": "last"},
+        ),
+        (_word(_HOSTED), {"kind": "hosted"}),
+    ]
+    found += [(_word(p), {"kind": "flag", "attr": attr, "value": value}) for (attr, value), p in _FLAGS.items()]
+    found += [(_word(p), {"kind": "comp", "attr": attr, "value": value}) for (attr, value), p in _COMPARATIVES.items()]
+    found += [(_word(p), {"kind": "grade", "attr": attr, "value": value}) for (attr, value), p in _GRADES.items()]
+    found += [(_word(p), {"kind": "qual", "value": value}) for value, p in _QUALIFIERS.items()]
+    found += [(_word(p), {"kind": "noun", "attr": attr}) for attr, p in _NOUNS.items()]
+    for op, pattern in _COMPARE.items():
+        found.append(
+            (
+                re.compile(rf"(?<![\w-])(?:{pattern})(?!\w)" if op in "<>" else rf"(?<!\w)(?:{pattern})(?!\w)"),
+                {"kind": "cmp", "value": op},
+            )
+        )
+    for (strength, hard), pattern in _MODALS.items():
+        found.append((_word(pattern), {"kind": "modal", "strength": strength, "hard": hard}))
+    for attr, names in (("region", _REGIONS), ("licence", _LICENCES), ("provider", _HOSTS)):
+        found += [(_word(p), {"kind": "entity", "attr": attr, "value": (name,)}) for name, p in names.items()]
+    families = {start for _, starts in FAMILIES.values() for start in starts}
+    hosts = "|".join(_HOSTS.values())
+    for company, aliases in VENDORS.items():
+        pattern = "|".join(re.escape(alias).replace("\\-", "[- ]") for alias in aliases if alias not in families)
+        if pattern and not re.fullmatch(hosts, aliases[0]):
+            found.append((_word(f"(?:{pattern})(?:'s)?"), {"kind": "entity", "attr": "vendor", "value": (company,)}))
+    for family, (_, starts) in FAMILIES.items():
+        for start in starts:
+            if start not in ("moonshot",):
+                found.append(
+                    (
+                        _word(rf"{re.escape(start)}s?"),
+                        {"kind": "entity", "attr": "family", "value": (family,), "unit": start},
+                    )
+                )
+    return found
+
+
+def scan(text: str, original: str) -> list[Mention]:
+    """Every mention in a text, overlapping ones too.
+
+    Args:
+        text: Lower-cased, of the same length as ``original``.
+        original: As written, for capitals.
+    """
+    found = [
+        Mention(start=match.start(), end=match.end(), **carried)
+        for pattern, carried in _patterns()
+        for match in pattern.finditer(text)
+        if match.end() > match.start()
+    ]
+    found = [m for m in found if m.unit not in _AMBIGUOUS or original[m.start].isupper()]
+    found += [
+        Mention("entity", match.start(), match.end(), attr="languages", value=(match[0],))
+        for match in re.finditer(rf"\b(?:{_LANGUAGES})\b", text)
+    ]
+    return found + _numbers(text) + _dates(text)
+
+
+def _numbers(text: str) -> list[Mention]:
+    found = []
+    for match in _NUMBER.finditer(text):
+        value = float(match["num"].replace(",", ""))
+        magnitude, unit, per = match["mag"], (match["unit"] or "").strip(), (match["per"] or "").replace(" ", "")
+        dollars = bool(match["cur"]) or unit in ("usd", "dollar", "dollars", "$")
+        cents = unit in ("cent", "cents", "ct", "¢")
+        value *= _MAGNITUDE.get(magnitude or "", 1.0)
+        if dollars or cents:
+            value *= 0.01 if cents else 1.0
+            if re.fullmatch(r"request|query|call|job", per):
+                unit = "job"
+            elif per:
+                value *= (
+                    1e6 if per == "token" else 1e3 if re.fullmatch(r"1?k|(?:1|one)?thousand|1[,.]?000", per) else 1.0
+                )
+                unit = "$"
+            else:
+                unit = "$?"
+        elif unit in ("ms",) or unit.startswith("milli"):
+            unit = "ms"
+        elif re.fullmatch(r"s|secs?|seconds?", unit):
+            value, unit = value * 1000, "ms"
+        elif "/" in unit or " per " in unit or unit == "tps":
+            unit = "tok/s"
+        elif "tok" in unit:
+            unit = "output tokens" if unit.startswith("output") else "tokens"
+        elif unit.startswith("param") or (magnitude in ("b", "bn", "billion") and not unit):
+            value, unit = value / 1e9 if magnitude else value, "params"
+        elif unit in ("%", "percent"):
+            unit = "%"
+        elif magnitude and not unit:
+            unit = "tokens"
+        else:
+            unit = ""
+        found.append(Mention("number", match.start(), match.end(), value=value, unit=unit))
+        if match["plus"]:
+            found[-1].attr = ">="
+    return found
+
+
+def _dates(text: str) -> list[Mention]:
+    found = []
+    for match in _DATE.finditer(text):
+        if match["y"]:
+            written = f"{match['y']}-{match['m']}-{match['d'] or '01'}"
+        elif match["name"]:
+            written = f"{match['year']}-{_MONTHS.index(match['name']) + 1:02d}-{int(match['day'] or 1):02d}"
+        else:
+            written = f"{match['only'] or match['only2'] or match['only3'] or match['only4']}-01-01"
+        found.append(Mention("date", match.start(), match.end(), value=written))
+    return found
