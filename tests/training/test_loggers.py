@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -109,22 +108,25 @@ def test_a_logger_whose_package_is_missing_names_the_extra(monkeypatch: pytest.M
         TensorBoardLogger(tmp_path)
 
 
-def test_mlflow_is_told_of_settings_and_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[str, Any]] = []
-    stub = types.ModuleType("mlflow")
-    stub.start_run = lambda run_name: calls.append(("start", run_name))  # type: ignore[attr-defined]
-    stub.log_params = lambda parameters: calls.append(("parameters", parameters))  # type: ignore[attr-defined]
-    stub.log_metrics = lambda metrics, step: calls.append(("metrics", (step, metrics)))  # type: ignore[attr-defined]
-    stub.end_run = lambda: calls.append(("end", None))  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "mlflow", stub)
+def test_mlflow_is_told_of_settings_and_epochs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed (extra 'track')")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
     logger = MlflowLogger("mine", {"n_factors": 4})
     logger.start([{"epoch": 1, "loss": 0.5}])
     logger.log({"epoch": 2, "loss": 0.25, "valid_ndcg@10": 0.125})
     logger.close()
-    assert calls == [
-        ("start", "mine"),
-        ("parameters", {"n_factors": 4}),
-        ("metrics", (1, {"loss": 0.5})),
-        ("metrics", (2, {"loss": 0.25, "valid_ndcg_at_10": 0.125})),
-        ("end", None),
-    ]
+    client = mlflow.MlflowClient((tmp_path / "mlruns").as_uri())
+    (run,) = client.search_runs([client.search_experiments()[0].experiment_id])
+    assert (run.info.run_name, run.info.status, run.data.params) == ("mine", "FINISHED", {"n_factors": "4"})
+    assert run.data.metrics == {"loss": 0.25, "valid_ndcg_at_10": 0.125}
+    history = client.get_metric_history(run.info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(1, 0.5), (2, 0.25)]
+
+
+def test_an_mlflow_that_cannot_write_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="MLflow is not installed (extra 'track')")
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    with pytest.raises(RectitudeError, match=r"MLflow refuses: .*MLFLOW_TRACKING_URI"):
+        MlflowLogger("mine", {})

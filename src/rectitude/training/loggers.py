@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from rectitude.core.errors import MissingExtraError
+from rectitude.core.errors import MissingExtraError, RectitudeError
 from rectitude.core.files import write_text
 
 Tracker = Literal["tensorboard", "mlflow"]
@@ -97,6 +97,10 @@ class MlflowLogger:
     Args:
         name: Run name.
         parameters: Logged once.
+
+    Raises:
+        MissingExtraError: MLflow is not installed.
+        RectitudeError: MLflow has nowhere to write.
     """
 
     def __init__(self, name: str, parameters: dict[str, Any]) -> None:
@@ -105,7 +109,14 @@ class MlflowLogger:
         except ImportError as error:
             raise MissingExtraError("mlflow", "track", "Logging to MLflow") from error
         self._mlflow: Any = mlflow
-        mlflow.start_run(run_name=name)
+        try:
+            mlflow.start_run(run_name=name)
+        except mlflow.exceptions.MlflowException as error:
+            raise RectitudeError(
+                f"MLflow refuses: {str(error).split('. ')[0]}",
+                where=mlflow.get_tracking_uri(),
+                fix="Set MLFLOW_TRACKING_URI to a server or a database, as in sqlite:///mlflow.db",
+            ) from error
         mlflow.log_params(parameters)
 
     def start(self, rows: list[dict[str, float]]) -> None:

@@ -151,8 +151,9 @@ class Run:
                 where=str(self.path),
                 fix="Give the data with --data",
             )
+        options = {**source.get("options", {}), "content": ()}  # the model carries what it read
         try:
-            return load(place, **source.get("options", {}))
+            return load(place, **options)
         except DataError as error:
             raise RunError(
                 f"The data of the run cannot be read again: {error.what}",
