@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
@@ -130,18 +130,20 @@ def write_rows(path: Path, data: ClientData) -> None:
     write_bytes(path, dump(arrays, {"index": str(data.index), "name": data.name}))
 
 
-def read_rows(path: Path, index: int, name: str) -> ClientData:
+def read_rows(path: Path, problem: Problem) -> ClientData:
     """Read one client's rows.
 
     Raises:
-        RunError: They are not there or not whole.
+        RunError: They are not there, not whole, or of no client of the plan.
     """
     arrays = read_arrays(path)
+    with safe_open(path, "numpy") as file:
+        index = int((file.metadata() or {}).get("index", -1))
     try:
         parts = {part: Rows(arrays[f"{part}/X"], arrays[f"{part}/y"], arrays[f"{part}/a"]) for part in PARTS}
-    except KeyError as error:
-        raise RunError(f"The rows lack {error}", where=str(path), fix="Prepare them again") from error
-    return ClientData(index, name, **parts)
+        return ClientData(index, problem.clients[index if index >= 0 else problem.n_clients], **parts)
+    except (KeyError, IndexError) as error:
+        raise RunError(f"The rows are not usable: {error}", where=str(path), fix="Prepare them again") from error
 
 
 def dump(arrays: Arrays, metadata: dict[str, str] | None = None) -> bytes:

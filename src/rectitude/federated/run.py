@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -65,16 +65,12 @@ class Workplace:
         return self.folder / "clients" / str(index)
 
     def prepare(self, plan: Plan, clients: Sequence[ClientData]) -> None:
-        """Write the plan and every client's rows into an empty folder."""
+        """Write the plan and every client's folder, which is all that a client needs, into an empty folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
         for data in clients:
             write_rows(self.client(data.index) / ROWS, data)
+            plan.write(self.client(data.index))
         plan.write(self.folder)
-
-    def load_client(self, index: int) -> Party:
-        """One client with its rows and state."""
-        plan = Plan.read(self.folder)
-        return party_in(self.client(index), plan, index)
 
     def remove(self) -> None:
         """The run has ended, or is to begin anew."""
@@ -120,14 +116,24 @@ class Workplace:
 
     def personal(self, plan: Plan) -> dict[str, dict[int, Arrays]]:
         """The clients' own parts, where their folders are at hand."""
-        stores = {name: FileStore(self.client(index) / _STATE) for index, name in enumerate(plan.problem.clients)}
-        return {name: _personal(store, plan) for name, store in stores.items()}
+        return {
+            name: _personal(store_in(self.client(index), plan), plan) for index, name in enumerate(plan.problem.clients)
+        }
 
 
-def party_in(folder: Path, plan: Plan, index: int) -> Party:
-    """A client whose rows and state are in a folder of its own."""
-    data = read_rows(folder / ROWS, index, plan.problem.clients[index])
-    return Party(plan, data, FileStore(folder / _STATE / plan.run))
+def party_in(folder: Path) -> Party:
+    """A client whose plan, rows and state are in a folder of its own.
+
+    Raises:
+        RunError: The folder is not one of a prepared client.
+    """
+    plan = Plan.read(folder)
+    return Party(plan, read_rows(folder / ROWS, plan.problem), store_in(folder, plan))
+
+
+def store_in(folder: Path, plan: Plan) -> FileStore:
+    """Where a client with a folder of its own keeps its state."""
+    return FileStore(folder / _STATE / plan.run)
 
 
 def new_run_id() -> str:
@@ -195,7 +201,6 @@ def carry_out(
     *,
     announce: Callable[[str], None] | None = None,
     watch: Callable[[int, int], None] | None = None,
-    options: Mapping[str, Any] | None = None,
 ) -> Finished:
     """Carry out a plan on one of the engines; all of them give the same numbers.
 
@@ -205,4 +210,12 @@ def carry_out(
     """
     if engine == "in-process":
         return in_process(plan, clients, workplace=workplace, announce=announce, watch=watch)
-    raise NotImplementedError(engine)
+    if engine == "simulation":
+        from rectitude.federated.simulate import simulate
+
+        progress = simulate(plan, workplace, announce=announce)
+    else:
+        from rectitude.federated.deploy import deploy
+
+        progress = deploy(plan, workplace, announce=announce, watch=watch)
+    return Finished(progress, workplace.personal(plan))
