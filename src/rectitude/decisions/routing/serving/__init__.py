@@ -1,0 +1,1 @@
+"""A server that speaks OpenAI's chat protocol, routes each request, and forwards it."""
