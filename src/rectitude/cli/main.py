@@ -20,6 +20,7 @@ from rectitude.cli.fit import fit
 from rectitude.cli.models import models
 from rectitude.cli.recommend import recommend
 from rectitude.cli.report import report
+from rectitude.cli.route import route
 from rectitude.cli.tune import tune
 from rectitude.core.about import __version__
 
@@ -56,6 +57,7 @@ def rectitude(
 
 
 app.add_typer(data, name="data")
+app.add_typer(route, name="route")
 for verb in (fit, evaluate, compare, recommend, export, report, tune, models, federate, classify, doctor, demo):
     app.command(cls=Verb)(verb)
 
