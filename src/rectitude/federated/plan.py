@@ -148,7 +148,10 @@ def read_rows(path: Path, problem: Problem) -> ClientData:
 
 def dump(arrays: Arrays, metadata: dict[str, str] | None = None) -> bytes:
     """Arrays as safetensors."""
-    return save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata)
+    held = {
+        name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in arrays.items()
+    }  # keeps shape []
+    return save_arrays(held, metadata)
 
 
 def read_arrays(path: Path) -> Arrays:
