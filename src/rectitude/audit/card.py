@@ -22,11 +22,12 @@ def recommender_card(run: ReportInput) -> str:
         metrics=run.summary,
         protocol=run.protocol,
         serves=[*serves(run), *_served(run)],
-        limits=_limits(run),
+        limits=[*_limits(run), *_found(run)],
         usage=(
             ("Recommend to a person of the data", f"rectitude recommend {name} --user ID"),
             ("Recommend from a history", f"rectitude recommend {name} --history ID,ID,ID"),
             ("Judge it again", f"rectitude evaluate {name} --fold {run.fold}"),
+            ("Check whom it serves worse and what it tells", f"rectitude audit {name}"),
             ("Write every list to a file", f"rectitude export {name} --out lists.parquet"),
         ),
         lineage=run.lineage,
@@ -42,6 +43,14 @@ def _served(run: ReportInput) -> list[str]:
         f"{run.activity_metric} for the {group.n:,} people with {group.label} in their history: {with_interval(group)}."
         for group in own
     ]
+
+
+def _found(run: ReportInput) -> list[str]:
+    """What the audit found, a sentence each; that there was none, where there was none."""
+    if not run.findings:
+        return ["It has not been audited: whom it serves worse and what it tells of people was not checked."]
+    titles = dict.fromkeys(finding.title for finding in run.findings)
+    return [f"Audit: {title}." for title in titles]
 
 
 def _limits(run: ReportInput) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rectitude.audit.checks.finding import Finding
 from rectitude.audit.slices import ActivityGroup, PopularityGroup
 from rectitude.reporting.numbers import IntervalLike, number, out_of, percent
 
@@ -72,6 +73,7 @@ class ReportInput:
         training: ``seconds``, ``epochs``, ``parameters``, ``targets_per_second``, as far as they apply.
         notes: What was guessed, dropped or must be known.
         lineage: Facts of where the run came from.
+        findings: Of the audit; empty before there was one.
         versions: Package to version.
     """
 
@@ -100,6 +102,7 @@ class ReportInput:
     training: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     lineage: Mapping[str, Any] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -43,6 +43,7 @@ def recommender_report(run: ReportInput) -> str:
     page.section("How good are the recommendations?", *_accuracy(run), short="Accuracy")
     page.section("Whom does it serve worse?", *_activity(run), short="By activity")
     page.section("Does it show more than what is popular?", *_popularity(run), short="Popularity")
+    page.section("Is it fair, and what does it tell of people?", *_audit(run), short="Audit")
     page.section("What would it show to real people?", *_examples(run), short="Examples")
     page.section("How did it learn?", *_training(run), short="Training")
     page.section("How was this measured?", *_measured(run), short="Protocol")
@@ -125,6 +126,19 @@ def _popularity(run: ReportInput) -> list[Markup]:
     )
     figure = bars(popularity_finding(run.popularity), description, labels, series, Axis("share", "%"), of="Group")
     return [chart(figure)]
+
+
+def _audit(run: ReportInput) -> list[Markup]:
+    if not run.findings:
+        return [prose(f"This run has not been audited yet. Run 'rectitude audit {run.name}' and look again.")]
+    rows = [
+        (noted(finding.title, finding.check), finding.attribute or "everybody", finding, finding.floor)
+        for finding in run.findings
+    ]
+    blocks = [table("What was checked, with 95 % intervals", ("Finding", "By", "Value", "Chance or reference"), rows)]
+    for finding in run.findings:
+        blocks.append(folded(finding.title, chart(finding.figure()), prose(finding.verdict, *finding.notes)))
+    return blocks
 
 
 def _examples(run: ReportInput) -> list[Markup]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from rectitude.audit.card import recommender_card
+from rectitude.audit.checks.finding import Finding
 from rectitude.audit.findings import Example, ReportInput, Shown
 from rectitude.audit.report import recommender_report
 from rectitude.audit.slices import by_activity, by_popularity
@@ -22,7 +23,7 @@ from rectitude.evaluation.evaluator import Evaluation, evaluate_fold
 from rectitude.evaluation.store import write_evaluation
 from rectitude.models.base import ModelConfig
 from rectitude.models.collaborative.popularity import Popularity
-from rectitude.runs.folder import CARD, CURVE, LINEAGE, METRICS, REPORT
+from rectitude.runs.folder import CARD, CURVE, FINDINGS, LINEAGE, METRICS, REPORT
 from rectitude.training.run import Run
 
 FoldName = Literal["valid", "test"]
@@ -107,12 +108,28 @@ def judge(
         evaluation = rank_fold(run, dataset, divided, fold, ks=ks, mask_seen=mask_seen, seed=seed, progress=progress)
         write_evaluation(evaluation_file(run, fold), evaluation)
         run.folder.write_json(METRICS, {**run.folder.read_json(METRICS), fold: evaluation.to_dict()})
+    explain(run, dataset, divided, fold, evaluation, name)
+    return evaluation
+
+
+def explain(
+    run: Run, dataset: Dataset, divided: Split, fold: FoldName, evaluation: Evaluation | None, name: str | None = None
+) -> None:
+    """Write model card and report from an evaluation and from the findings that are in the folder.
+
+    Args:
+        run: The run.
+        dataset: Its data.
+        divided: Its split.
+        fold: Which was judged.
+        evaluation: Of that fold, None where there is none.
+        name: What card and report call the run; its path if None.
+    """
     told = report_input(run, dataset, name or str(run.path))
     if evaluation is not None:
-        told = replace(told, **_judged(run, divided, fold, evaluation, asked))
+        told = replace(told, **_judged(run, divided, fold, evaluation, fold_of(divided, fold)))
     run.folder.write_text(CARD, recommender_card(told))
     run.folder.write_text(REPORT, recommender_report(told))
-    return evaluation
 
 
 def fold_of(divided: Split, fold: FoldName) -> Fold:
@@ -181,6 +198,9 @@ def report_input(run: Run, dataset: Dataset, name: str) -> ReportInput:
         training=config["training"],
         notes=config["notes"],
         lineage=run.folder.read_json(LINEAGE, default={}),
+        findings=[
+            Finding.from_dict(one) for one in run.folder.read_json(FINDINGS, default={"findings": ()})["findings"]
+        ],
         versions=config["versions"],
     )
 
