@@ -93,7 +93,7 @@ def test_importing_every_verb_loads_nothing_heavy() -> None:
     ("words", "said"),
     [
         (("evalute", "x"), "Error: No such command 'evalute'. Did you mean 'evaluate'?"),
-        (("evaluate", "x", "--flod", "test"), "Error: No such option: --flod. Did you mean --fold?"),
+        (("evaluate", "x", "--flod", "test"), "Error: No such option '--flod'. Did you mean '--fold'?"),
         (("data", "desribe", "x"), "Error: No such command 'desribe'. Did you mean 'describe'?"),
         (("fit", "x"), "Error: Missing option '--model' / '-m'. See 'rectitude fit --help'"),
         (("evaluate",), "Error: Missing argument 'RUN'. See 'rectitude evaluate --help'"),

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rectitude.core.errors import DataError, QueryError, RectitudeError
+from rectitude.core.errors import DataError, QueryError
 from rectitude.data.dataset import Dataset
-from rectitude.data.readers import load, write_folder
+from rectitude.data.readers import load
 
 
 def external(dataset: Dataset) -> list[tuple[str, str]]:
@@ -56,9 +56,3 @@ def test_items_without_titles_have_none() -> None:
 def test_content_must_fit_the_items(tiny: Dataset) -> None:
     with pytest.raises(DataError, match="Content 'text' has 3 rows for 40 items"):
         replace(tiny, content={"text": np.zeros((3, 2), np.float32)})
-
-
-def test_content_is_not_lost_silently(tiny: Dataset, tmp_path: object) -> None:
-    rich = replace(tiny, content={"text": np.zeros((tiny.n_items, 2), np.float32)})
-    with pytest.raises(RectitudeError, match="cannot be saved"):
-        write_folder(rich, f"{tmp_path}/out")

@@ -44,6 +44,7 @@ def fit(
     form: options.Format = None,
     time_format: options.TimeFormat = None,
     ties: options.Ties = None,
+    content: options.Content = None,
     as_json: options.Json = False,
 ) -> None:
     """Train a recommender and save it as a run.
@@ -57,7 +58,9 @@ def fit(
     """
     given = options.layers(config, settings)
     divided_by = options.split_settings(split, split_set)
-    how = options.reading(columns, duplicates, min_rating, k_core, separator, encoding, form, time_format, ties)
+    how = options.reading(
+        columns, duplicates, min_rating, k_core, separator, encoding, form, time_format, ties, content
+    )
     _check_settings(model, given)
 
     from rectitude.data.readers import load

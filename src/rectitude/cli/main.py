@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from rectitude.cli.audit import audit
 from rectitude.cli.classify import classify
 from rectitude.cli.command import Verb, Verbs
 from rectitude.cli.compare import compare
 from rectitude.cli.data import data
 from rectitude.cli.demo import demo
 from rectitude.cli.doctor import doctor
+from rectitude.cli.encode import encode
 from rectitude.cli.evaluate import evaluate
 from rectitude.cli.export import export
 from rectitude.cli.federate import federate
@@ -58,7 +60,7 @@ def rectitude(
 
 app.add_typer(data, name="data")
 app.add_typer(route, name="route")
-for verb in (fit, evaluate, compare, recommend, export, report, tune, models, federate, classify, doctor, demo):
+for verb in (encode, fit, evaluate, audit, compare, recommend, export, report, tune, models, federate, classify, doctor, demo):
     app.command(cls=Verb)(verb)
 
 

@@ -55,6 +55,14 @@ Ties = Annotated[
         "--ties", help="Order of events of one user at one time: as in the file, scrambled, or auto (the default)."
     ),
 ]
+Content = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--content",
+        metavar="PLACE",
+        help="Item vectors to read: a folder that 'encode' made, a .npz or .npy file, or name=file; may be given often.",
+    ),
+]
 Split = Annotated[
     Rule | None,
     typer.Option("--split", help="How to divide the data; its own split column, else leave-one-out, if not given."),
@@ -88,6 +96,7 @@ def reading(
     form: str | None = None,
     time_format: str | None = None,
     ties: str | None = None,
+    content: list[str] | None = None,
 ) -> dict[str, Any]:
     """The options of ``rectitude.load`` from those of the command line.
 
@@ -104,6 +113,7 @@ def reading(
         "format": form,
         "time_format": time_format,
         "ties": ties,
+        "content": content,
     }
 
 

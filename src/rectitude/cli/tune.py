@@ -45,6 +45,7 @@ def tune(
     form: options.Format = None,
     time_format: options.TimeFormat = None,
     ties: options.Ties = None,
+    content: options.Content = None,
     as_json: options.Json = False,
 ) -> None:
     """Search for the settings that validate best.
@@ -64,7 +65,9 @@ def tune(
         fixed |= values
     divided_by = options.split_settings(split, split_set)
     _check(model, fixed, metric)
-    how = options.reading(columns, duplicates, min_rating, k_core, separator, encoding, form, time_format, ties)
+    how = options.reading(
+        columns, duplicates, min_rating, k_core, separator, encoding, form, time_format, ties, content
+    )
     dataset = load(data, announce=tell, **how)
     divided = divide(dataset, divided_by)
     begun = time.perf_counter()

@@ -73,7 +73,7 @@ class Dataset:
             then the order of the source.
         users: Row i describes user i; first column ``user_id`` (text), the rest attributes.
         items: Row i describes item i; first column ``item_id`` (text), ``title`` where known, the rest attributes.
-        content: Named item matrices, float32 [n_items, d].
+        content: Named item matrices, float32 [n_items, d]; a row of NaN is an item without (see ``data.content``).
         source: Where it came from (``origin``, ``location``, ``terms``, ``options``), enough to load it again.
         notes: What was guessed, dropped or changed on the way in, one sentence each.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,9 +19,12 @@ from rectitude.core.errors import DataError, RectitudeError, did_you_mean
 from rectitude.core.files import replace_folder, write_json
 from rectitude.core.memory import reserve
 from rectitude.data import filters
-from rectitude.data.assemble import Duplicates, Tables, assemble
+from rectitude.data.assemble import Duplicates, Tables, assemble, read_ids
 from rectitude.data.atomic import read_atomic
+from rectitude.data.columnmap import id_column
 from rectitude.data.columns import ITEM, ITEM_ID, POSITION, TIMESTAMP, USER, USER_ID
+from rectitude.data.content import FOLDER as CONTENT
+from rectitude.data.content import present, with_content, write_content
 from rectitude.data.dataset import Dataset
 from rectitude.data.known import CATALOGUE
 from rectitude.data.obtain import locate
@@ -49,6 +52,7 @@ def load(
     format: Format | None = None,  # noqa: A002 -- the word every reader uses
     time_format: str | None = None,
     ties: Ties | None = None,
+    content: Sequence[str | Path] | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Load a dataset, whatever form it has.
@@ -68,6 +72,9 @@ def load(
         time_format: strftime pattern of text times that could be read in more than one way.
         ties: Order of events of one user at the same time: ``file``, ``scramble``, or ``auto`` (the default), which
             scrambles where the file's order is merely that of the item ids.
+        content: Item vectors to read: folders, ``.npz`` and ``.npy`` files, or ``name=file``; see
+            :mod:`rectitude.data.content`. By default those of the folder ``content`` beside the tables, if there is
+            one; an empty list reads none.
         announce: Called with each sentence about what was guessed, dropped or fetched.
 
     Raises:
@@ -83,6 +90,7 @@ def load(
         "format": format,
         "time_format": time_format,
         "ties": ties,
+        "content": [str(place) for place in content] if content else None,
     }
     reading: dict[str, Any] = {
         "columns": columns,
@@ -104,17 +112,35 @@ def load(
         dataset = _read_path(path, duplicates=duplicates, **reading)
         origin = {"data": str(data), "origin": "folder" if path.is_dir() else "file", "location": str(path.resolve())}
         origin["terms"] = dataset.source.get("terms")
+    folder = Path(origin["location"]) if origin["location"] else None
+    dataset = _with_content(dataset, content, folder)
     dataset = settle_ties(dataset, ties or "auto")
     if min_rating is not None:
         dataset = filters.min_rating(dataset, min_rating)
     if k_core is not None:
         dataset = filters.k_core(dataset, k_core)
     given = {name: value for name, value in options.items() if value is not None}
-    dataset = replace(dataset, source={**origin, "options": given, "time": dataset.source["time"]})
+    kept = {name: dataset.source[name] for name in ("time", CONTENT) if name in dataset.source}
+    dataset = replace(dataset, source={**origin, "options": given, **kept})
     if announce is not None:
         for note in dataset.notes:
             announce(note)
     return dataset
+
+
+def _with_content(dataset: Dataset, places: Sequence[str | Path] | None, folder: Path | None) -> Dataset:
+    """The dataset with the vectors asked for, or with those beside its tables."""
+    if places is None:
+        beside = folder / CONTENT if folder is not None and folder.is_dir() else None
+        places = [beside] if beside is not None and beside.is_dir() else []
+    if not places:
+        return dataset
+    items = _attributes(folder, "items", "utf-8") if folder is not None and folder.is_dir() else None
+    table_ids = None
+    if items is not None:
+        ids, _ = read_ids(items, id_column(items.frame, ITEM, None, where=items.name), ITEM)
+        table_ids = ids.to_list()
+    return with_content(dataset, places, table_ids)
 
 
 def read_table(
@@ -300,19 +326,12 @@ def _attributes(folder: Path, name: str, encoding: str) -> Source | None:
 
 
 def write_folder(dataset: Dataset, folder: str | Path) -> None:
-    """Save a dataset as Parquet tables and one JSON; :func:`load` gives back the same data, hash included.
+    """Save a dataset as Parquet tables, content files and one JSON; :func:`load` gives back the same, hash included.
 
     Raises:
-        RectitudeError: The folder holds something else, or cannot be written; it is left as it was. Or the dataset has
-            content matrices, which this layout does not hold yet.
+        RectitudeError: The folder holds something else, or cannot be written; it is left as it was.
     """
     folder = Path(folder)
-    if dataset.content:
-        raise RectitudeError(
-            f"Content matrices ({', '.join(dataset.content)}) cannot be saved in a folder of tables",
-            where=str(folder),
-            fix="Keep them as .npy files beside it",
-        )
     if folder.exists() and not ((folder / MANIFEST).exists() or (folder.is_dir() and not any(folder.iterdir()))):
         raise RectitudeError("The folder holds something else", where=str(folder), fix="Give a new or an empty folder")
     time = POSITION if dataset.source.get("time") == "position" else TIMESTAMP
@@ -324,6 +343,11 @@ def write_folder(dataset: Dataset, folder: str | Path) -> None:
         interactions.write_parquet(building / "interactions.parquet")
         dataset.users.write_parquet(building / "users.parquet")
         dataset.items.write_parquet(building / "items.parquet")
+        for name, matrix in dataset.content.items():
+            known = present(matrix)
+            (building / CONTENT).mkdir(exist_ok=True)
+            ids = dataset.item_ids.external.filter(pl.Series(known)).to_list()
+            write_content(building / CONTENT / f"{name}.npz", ids, matrix[known])
         write_json(
             building / MANIFEST,
             {

@@ -11,6 +11,8 @@ from typing import Any
 from rectitude.core.config import build, origins
 from rectitude.core.errors import DataError, RunError
 from rectitude.data.columns import SPLIT
+from rectitude.data.content import FOLDER as CONTENT
+from rectitude.data.content import describe_content
 from rectitude.data.dataset import Dataset
 from rectitude.data.readers import load
 from rectitude.data.split import Split, SplitConfig
@@ -83,11 +85,11 @@ def fit(
     is_main = int(os.environ.get("RANK", "0")) == 0
     if is_main:
         RunFolder.check_target(target, overwrite=overwrite or (resume and epochs_kept(target) > 0))
-    _check_content(dataset, chosen)
     divided = divide(dataset, split)
     for note in divided.notes if announce is not None else ():
         announce(note)  # type: ignore[misc]
     fresh = new_model(model, values, divided, seed, where=", ".join(layers) or "defaults")
+    _check_content(dataset, fresh)
 
     state = _TrainingState(target, resume=resume, overwrite=overwrite, is_main=is_main)
     trainer = Trainer(
@@ -113,7 +115,7 @@ def fit(
         "settings": origins(fresh.config, {layer: list(keys) for layer, keys in layers.items()}),
         "seed": seed,
         "split": divided.protocol(),
-        "data": _about(dataset),
+        "data": _about(dataset, fresh),
         "training": describe_training(fresh, result),
         "methods": [method.name for method in methods],
         "notes": [*dataset.notes, *divided.notes],
@@ -212,21 +214,33 @@ def _split_config(dataset: Dataset, given: str | SplitConfig | Mapping[str, Any]
     return build(SplitConfig, {"rule": given} if isinstance(given, str) else given, where="split")
 
 
-def _check_content(dataset: Dataset, chosen: type[Recommender]) -> None:
-    for modality in chosen.content_needed:
+def _check_content(dataset: Dataset, fresh: Recommender) -> None:
+    for modality in fresh.content_read(fresh.config):
         if modality not in dataset.content:
             have = ", ".join(dataset.content) or "none"
             raise DataError(
-                f"{chosen.title} reads item content '{modality}', and '{dataset.name}' has {have}",
-                fix="Use a model that reads interactions only, or add the content to the data folder",
+                f"{fresh.title} reads item content '{modality}', and '{dataset.name}' has {have}",
+                fix="Make it with 'rectitude encode' and name its place with --content, or choose other modalities",
             )
+
+
+def _content(dataset: Dataset, fresh: Recommender) -> dict[str, Any]:
+    return describe_content(dataset, fresh.content_read(fresh.config))
 
 
 def _identity(dataset: Dataset, divided: Split, model: Recommender, seed: int) -> dict[str, Any]:
     settings = model.config.model_dump(mode="json")
     for free in ("epochs", "patience"):  # a longer training may go on from a shorter one
         settings.pop(free, None)
-    return {"data": dataset.hash, "split": divided.protocol(), "model": model.name, "settings": settings, "seed": seed}
+    identity = {
+        "data": dataset.hash,
+        "split": divided.protocol(),
+        "model": model.name,
+        "settings": settings,
+        "seed": seed,
+    }
+    read = {name: about["hash"] for name, about in _content(dataset, model).items()}
+    return {**identity, "content": read} if read else identity
 
 
 def _loggers(state: _TrainingState, tracker: Tracker | None, model: Recommender, target: Path) -> list[Logger]:
@@ -238,12 +252,14 @@ def _loggers(state: _TrainingState, tracker: Tracker | None, model: Recommender,
     return loggers
 
 
-def _about(dataset: Dataset) -> dict[str, Any]:
-    return {
+def _about(dataset: Dataset, fresh: Recommender) -> dict[str, Any]:
+    about = {
         "name": dataset.name,
         "hash": dataset.hash,
         "users": dataset.n_users,
         "items": dataset.n_items,
         "interactions": dataset.n_interactions,
-        "source": dict(dataset.source),
+        "source": {name: value for name, value in dataset.source.items() if name != CONTENT},
     }
+    read = _content(dataset, fresh)
+    return {**about, "content": read} if read else about

@@ -1,0 +1,1 @@
+"""Encoders: item text, pictures and attributes to vectors, cached by content."""
