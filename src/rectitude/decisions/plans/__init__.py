@@ -1,0 +1,1 @@
+"""Prescriptive plans: predict, explain, and find the smallest change that is worth making."""
