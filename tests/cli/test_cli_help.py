@@ -36,6 +36,7 @@ def test_every_verb_is_there() -> None:
     verbs = {" ".join(path) for path, _ in commands()}
     data = {f"data {verb}" for verb in ("list", "get", "describe", "import")}
     others = {"fit", "evaluate", "compare", "recommend", "export", "report", "tune", "models", "doctor", "demo"}
+    others |= {"federate", "classify"}
     assert verbs == data | others
 
 

@@ -243,5 +243,5 @@ def test_a_damaged_checkpoint_is_said(federation: Federation, tmp_path: Path) ->
     workplace, made = Workplace(tmp_path / "run"), plan(federation)
     workplace.prepare(made, federation.clients)
     workplace.checkpoint.write_bytes(b"not a checkpoint")
-    with pytest.raises(RunError, match="checkpoint.safetensors is damaged"):
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors is damaged"):
         in_process(made, federation.clients, workplace=workplace)

@@ -248,7 +248,7 @@ class Coordinator:
             used = time.process_time()
             reasons |= _misfits(replies, exchange.message, wire)
             good = tuple(client for client in clients if client not in reasons)
-            failed += [f"{self._name(client)}: {reason}" for client, reason in reasons.items()]
+            failed += self._by_reason(reasons)
             self._report(order, reasons)
             self._need(good, f"replied to '{exchange.kind}' in round {exchange.round}", failed)
             if good == clients or not masked:
@@ -316,7 +316,7 @@ class Coordinator:
                 fields[name] = stacked
             else:
                 fields[name] = _sum(arrays, declared, masked=declared.secure and self.plan.secure)
-            if self.plan.noise is not None and declared.scale == 1 and declared.combine == "sum":
+            if self.plan.noise is not None and declared.scale == 1 and privacy.is_noised(declared):
                 fields[name] = np.maximum(fields[name], 0)  # noise can make a count negative
         return fields
 
@@ -400,6 +400,13 @@ class Coordinator:
                 "--min-clients",
             )
 
+    def _by_reason(self, reasons: Mapping[int, str]) -> list[str]:
+        """``"client-1, client-3: no reply within 60 s"``."""
+        alike: dict[str, list[str]] = {}
+        for client, reason in reasons.items():
+            alike.setdefault(reason, []).append(self._name(client))
+        return [f"{', '.join(names)}: {reason}" for reason, names in alike.items()]
+
     def _name(self, client: int) -> str:
         return self.plan.problem.clients[client]
 
@@ -417,7 +424,7 @@ def releases(plan: Plan, traffic: Iterable[Traffic]) -> int:
     for row in traffic:
         for wire in plan.methods[row.stage].wire:
             if wire.kind == row.kind:
-                sent += sum(declared.secure and privacy.bound(declared) is not None for declared in wire.up)
+                sent += sum(privacy.is_noised(declared) for declared in wire.up)
     return sent
 
 

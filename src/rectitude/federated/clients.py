@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
+from rectitude.core.errors import DataError
 from rectitude.federated.contracts import ClientData, Problem, Rows
 from rectitude.federated.partition import PARTS, SHARES, Partition, cut, deal
 from rectitude.federated.tables import Encoder, People, read_people
@@ -113,6 +115,56 @@ def federation_of(
     if absent := _absent(clients, problem):
         say(f"Groups without rows at a client: {absent}")
     return Federation(people.name, problem, clients, encoder, people.label, people.attribute, str(rule), tuple(notes))
+
+
+def federation_of_arrays(
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    sensitive: npt.ArrayLike,
+    client: npt.ArrayLike,
+    *,
+    shares: Sequence[float] = SHARES,
+    seed: int = 0,
+) -> Federation:
+    """Arrays whose rows say which client they belong to.
+
+    Args:
+        X: Features [n, d].
+        y: Class of each row [n], of any type that sorts.
+        sensitive: Group of each row [n], likewise.
+        client: Name of each row's client [n].
+        shares: Of train, valid, calibration and test in every client.
+        seed: Of the cuts.
+
+    Raises:
+        DataError: Lengths differ, features are not finite, or there are fewer than two classes, groups or clients.
+    """
+    features = np.asarray(X, np.float32)
+    columns = {"y": np.asarray(y), "sensitive": np.asarray(sensitive), "client": np.asarray(client)}
+    if features.ndim != 2 or any(values.shape != (len(features),) for values in columns.values()):
+        shapes = ", ".join(f"{name} {values.shape}" for name, values in {"X": features, **columns}.items())
+        raise DataError(f"One value per row is wanted: {shapes}", where="fit")
+    if not np.isfinite(features).all():
+        raise DataError("X holds NaN or infinite values", where="fit", fix="Impute them first")
+    found = {name: np.unique(values, return_inverse=True) for name, values in columns.items()}
+    for name, (values, _) in found.items():
+        if len(values) < 2:
+            raise DataError(f"'{name}' has fewer than two different values", where="fit")
+    names = {name: tuple(str(value) for value in values) for name, (values, _) in found.items()}
+    codes = {name: np.asarray(code, np.int64) for name, (_, code) in found.items()}
+    frame = pl.DataFrame({"client": columns["client"].astype(str)})
+    people = People(
+        *("the arrays", frame, codes["y"], codes["sensitive"], names["y"], names["sensitive"], "y", "sensitive"),
+        *(frame, np.arange(len(features), dtype=np.int64)),
+    )
+    problem = Problem(features.shape[1], names["y"], names["sensitive"], names["client"], seed)
+    clients = []
+    for index, name in enumerate(names["client"]):
+        rows = np.flatnonzero(codes["client"] == index)
+        parts = cut(rows, people, np.random.default_rng([seed, _CUTTING, index]), shares)
+        cells = {part: Rows(features[own], people.y[own], people.a[own]) for part, own in parts.items()}
+        clients.append(ClientData(index, name, **cells))
+    return Federation(people.name, problem, tuple(clients), Encoder(()), "y", "sensitive", "as given")
 
 
 def _absent(clients: Sequence[ClientData], problem: Problem) -> str:

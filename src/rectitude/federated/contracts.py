@@ -138,7 +138,8 @@ class Field:
         scale: Fixed-point units per 1.0 while masked (a sum must stay below 2⁶²/scale). 1 for counts.
         sensitivity: By how much one row more or less changes the field, in L2. Counts and histograms: 1.
         clip: L2 norm to which a client's reply is cut where differential privacy is on, for fields without a
-            ``sensitivity`` of their own; one row then changes it by at most twice that.
+            ``sensitivity`` of their own; one row then changes it by at most twice that. A secure field with neither is
+            sent without noise, and the report says that privacy does not cover it.
     """
 
     name: str

@@ -39,7 +39,7 @@ name = "rectitude-federation"
 version = "1.0.0"
 description = "The federation of one Rectitude plan"
 license = {{ file = "LICENSE" }}
-dependencies = ["flwr"]
+dependencies = ["flwr>=1.41,<1.42"]
 
 [tool.flwr.app]
 publisher = "rectitude"
@@ -259,12 +259,12 @@ def _listen(events: Path, heard: int, say: Callable[[str], None]) -> int:
 
 
 def _last_words(folder: Path, name: str) -> str:
-    """The last line of a log that says something."""
+    """What a log says of an error, else its end."""
     log = folder / "logs" / f"{name}.log"
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    said = [" ".join(line.split()) for line in lines if line.strip()]
+    said = [words for line in lines if (words := " ".join(line.strip("│╭╮╰╯─ ").split())) and words != "Error"]
     telling = [line for line in said if "error" in line.lower() or "certificate" in line.lower()]
-    return (telling or said or ["nothing in its log"])[-1][:300]
+    return " ".join(telling[-1:] or said[-4:] or ["nothing in its log"])[:400]
 
 
 @contextmanager

@@ -382,7 +382,19 @@ def summarise(
         from rectitude.federated.app import releases
 
         spent = privacy.epsilon(releases(plan, progress.traffic), plan.noise, plan.delta)
-        summary["privacy"] = {"epsilon": spent, "delta": plan.delta, "noise_multiplier": plan.noise}
+        exact = {
+            declared.name
+            for method in plan.methods
+            for wire in method.wire
+            for declared in wire.up
+            if not privacy.is_noised(declared)
+        }
+        summary["privacy"] = {
+            "epsilon": spent,
+            "delta": plan.delta,
+            "noise_multiplier": plan.noise,
+            "not_covered": sorted(exact),
+        }
     return summary
 
 

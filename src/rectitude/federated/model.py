@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,8 @@ class FederatedModel:
         encoder: How columns become features; None where it was made from arrays.
         label: Column of the label.
         attribute: The sensitive attribute, as on the command line.
-        scorer: Model of class probabilities, where post-processing was given one rather than trained one.
+        scorer: Model of class probabilities, where post-processing was given one rather than trained one; one for all,
+            or each client's by its name.
     """
 
     plan: Plan
@@ -44,7 +45,7 @@ class FederatedModel:
     encoder: Encoder | None = None
     label: str = ""
     attribute: str = ""
-    scorer: Scorer | None = None
+    scorer: Scorer | Mapping[str, Scorer] | None = None
 
     def predict(
         self,
@@ -89,7 +90,7 @@ class FederatedModel:
             given = {
                 "X": part,
                 "a": None if groups is None else groups[rows],
-                "eta": self._base_probabilities(part, personal),
+                "eta": self._base_probabilities(part, personal, name),
             }
             rng = generator(self.plan.problem, _TIES)
             out[rows] = method.decide(given, self.shared[self.stage], personal.get(self.stage, {}), rng)
@@ -103,7 +104,7 @@ class FederatedModel:
         """
         features, _ = self._rows(X, None)
         personal = self.personal.get(client, {}) if client is not None else {}
-        found = self._base_probabilities(features, personal)
+        found = self._base_probabilities(features, personal, client)
         if found is None:
             method = self.plan.methods[self.stage]
             found = method.probabilities({"X": features}, self.shared[self.stage], personal.get(self.stage, {}))
@@ -111,15 +112,19 @@ class FederatedModel:
             raise QueryError(f"{self.plan.methods[self.stage].title} decides without probabilities")
         return found
 
-    def _base_probabilities(self, features: Any, personal: dict[int, Arrays]) -> Floats | None:
+    def _base_probabilities(self, features: Any, personal: dict[int, Arrays], client: str | None) -> Floats | None:
         if self.plan.methods[self.stage].stage != "post":
             return None
         base = self.plan.stages[self.stage].base
-        if base is None:
-            if self.scorer is None:
-                raise QueryError("The model of class probabilities is not part of the run", fix="Give it as scorer=")
-            return np.asarray(self.scorer(features), np.float64)
-        return self.plan.methods[base].probabilities({"X": features}, self.shared[base], personal.get(base, {}))
+        if base is not None:
+            return self.plan.methods[base].probabilities({"X": features}, self.shared[base], personal.get(base, {}))
+        scorer = self.scorer.get(client or "") if isinstance(self.scorer, Mapping) else self.scorer
+        if scorer is None:
+            raise QueryError(
+                "There is no model of class probabilities for these rows",
+                fix="Say whose rows they are with client=" if self.scorer else "Give it as scorer=: it is not saved",
+            )
+        return np.asarray(scorer(features), np.float64)
 
     def _rows(self, X: Array | pl.DataFrame, a: Any) -> tuple[Any, Integers | None]:
         groups = self._groups(a) if a is not None else None
@@ -186,7 +191,7 @@ class FederatedModel:
         write_bytes(folder / MODEL, dump(arrays))
 
     @classmethod
-    def load(cls, run: str | Path | RunFolder, scorer: Scorer | None = None) -> FederatedModel:
+    def load(cls, run: str | Path | RunFolder, scorer: Scorer | Mapping[str, Scorer] | None = None) -> FederatedModel:
         """The model of a run folder.
 
         Args:

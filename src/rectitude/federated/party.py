@@ -236,13 +236,9 @@ class Party:
             if declared.combine == "sum" and not np.isfinite(array).all():
                 raise FederationError(f"The reply's '{name}' is not finite")
             masked = declared.secure and self.plan.secure
-            if noise and declared.secure and self.plan.noise is not None:
-                if privacy.bound(declared) is None:
-                    raise FederationError(f"Nothing bounds '{name}', so no noise can make it private")
+            if noise and privacy.is_noised(declared) and self.plan.noise is not None:
                 rng = np.random.default_rng(secrets.randbits(128))
-                array = privacy.noised(
-                    array, declared, self.plan.noise, len(order.clients) if masked else 1, rng
-                ).astype(np.float64)
+                array = privacy.noised(array, declared, self.plan.noise, len(order.clients) if masked else 1, rng)
                 array = np.rint(array).astype(np.int64) if declared.scale == 1 else array
             sent[name] = self._masked(order, name, array, declared.scale) if masked else np.asarray(array)
         if missing := [field.name for field in wire.up if not field.name.endswith("*") and field.name not in reply]:

@@ -33,6 +33,11 @@ def bound(field: Field) -> float | None:
     return 2 * field.clip if field.clip is not None else None
 
 
+def is_noised(field: Field) -> bool:
+    """Whether a field gets noise where privacy is asked for: those that are secure and that something bounds."""
+    return field.secure and bound(field) is not None
+
+
 def noised(values: Array, field: Field, multiplier: float, n_sharing: int, rng: np.random.Generator) -> Floats:
     """A client's reply as it may leave it.
 

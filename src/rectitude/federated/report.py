@@ -281,9 +281,9 @@ def _messages(run: ReportInput) -> list[Markup]:
         spent = run.summary["privacy"]
         blocks.append(
             prose(
-                f"Noise on the masked fields of the methods: ε = {number(spent['epsilon'], 2)} at δ = "
-                f"{spent['delta']:g} for one row more or less. It does not cover model weights, the final evaluation, "
-                "or what a client first fits on its rows (calibrators, its own duals)."
+                f"Noise on counts and duals: ε = {number(spent['epsilon'], 2)} at δ = {spent['delta']:g} for one row "
+                f"more or less. It does not cover {', '.join(spent['not_covered'])}, the final evaluation, or what a client "
+                "first fits on its rows (calibrators, its own duals)."
             )
         )
     return blocks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 from rectitude.core.errors import MissingExtraError
 from rectitude.federated.app import Progress
@@ -16,7 +17,14 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "FLWR_TELEMETRY_ENABLED": "0",
     "RAY_raylet_start_wait_time_s": "300",  # a busy machine starts Ray in minutes
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_enable_metrics_collection": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+_BACKEND: dict[str, dict[str, Any]] = {
+    "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
+    "init_args": {"include_dashboard": False},
 }
 
 
@@ -40,7 +48,7 @@ def simulate(plan: Plan, workplace: Workplace, *, announce: Callable[[str], None
 
     (workplace.folder / ENDED).unlink(missing_ok=True)
     server, client = apps_in(workplace.folder.resolve())
-    run_simulation(server, client, plan.problem.n_clients, backend_config={"client_resources": {"num_cpus": 1}})
+    run_simulation(server, client, plan.problem.n_clients, backend_config=_BACKEND)
     events = workplace.folder / EVENTS
     if announce is not None and events.exists():
         for sentence in events.read_text(encoding="utf-8").splitlines():
