@@ -20,6 +20,7 @@ from rectitude.cli.export import export
 from rectitude.cli.federate import federate
 from rectitude.cli.fit import fit
 from rectitude.cli.models import models
+from rectitude.cli.plan import plan
 from rectitude.cli.recommend import recommend
 from rectitude.cli.report import report
 from rectitude.cli.route import route
@@ -59,6 +60,7 @@ def rectitude(
 
 
 app.add_typer(data, name="data")
+app.add_typer(plan, name="plan")
 app.add_typer(route, name="route")
 for verb in (encode, fit, evaluate, audit, compare, recommend, export, report, tune, models, federate, classify, doctor, demo):
     app.command(cls=Verb)(verb)

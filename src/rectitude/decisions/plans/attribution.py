@@ -22,9 +22,7 @@ SHRINK = 20
 """Rows that count as much as the assumption that an answer adds nothing."""
 
 
-def shapley(
-    score: Score, owners: np.ndarray, x: np.ndarray, background: np.ndarray
-) -> tuple[float, np.ndarray]:
+def shapley(score: Score, owners: np.ndarray, x: np.ndarray, background: np.ndarray) -> tuple[float, np.ndarray]:
     """Shapley values of each question against a background.
 
     Args:
@@ -127,7 +125,9 @@ def level_curve(codes: np.ndarray, values: np.ndarray, levels: np.ndarray, bette
     curve = total / np.maximum(count, 1)
     if better is not None:
         curve = _isotonic(curve, np.maximum(count, 1e-3), rising=better == "more")
-    return np.asarray(curve * count / (count + SHRINK) if better is None else curve * count.sum() / (count.sum() + SHRINK))
+    return np.asarray(
+        curve * count / (count + SHRINK) if better is None else curve * count.sum() / (count.sum() + SHRINK)
+    )
 
 
 def _isotonic(values: np.ndarray, weights: np.ndarray, *, rising: bool) -> np.ndarray:

@@ -246,4 +246,6 @@ def _bush(trees: Sequence[tuple[int, Leaves, frozenset[int]]], n_levels: Sequenc
     for choice, n in enumerate(n_levels):
         masks = np.array([region.get(choice, -1) for _, _, region in every], dtype=object)
         open_at.append(np.array([[bool(mask >> level & 1) for mask in masks] for level in range(n)]))
-    return Bush(start, np.array([which for which, _, _ in every]), np.array([value for _, value, _ in every]), tuple(open_at))
+    return Bush(
+        start, np.array([which for which, _, _ in every]), np.array([value for _, value, _ in every]), tuple(open_at)
+    )

@@ -115,9 +115,7 @@ class Encoder:
             gaps = len(known) < len(codes) and feature.kind != "nominal"
             width = len(feature.levels) if feature.kind == "nominal" else 1 + gaps
             fill = float(np.quantile(known, 0.5, method="lower"))
-            questions.append(
-                Question(name, feature, start, width, fill, gaps, float(known.min()), float(known.max()))
-            )
+            questions.append(Question(name, feature, start, width, fill, gaps, float(known.min()), float(known.max())))
             start += width
         return cls(questions)
 

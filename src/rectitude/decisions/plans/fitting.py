@@ -97,7 +97,9 @@ def split_people(good: np.ndarray, groups: np.ndarray | None, settings: FitSetti
     if settings.judge_share + settings.test_share > 0.9:
         raise DataError("judge_share and test_share leave nobody for the planner", fix="Keep their sum below 0.9")
     parts = np.zeros(len(good), dtype=int)
-    for number, (_, rest) in enumerate(folds(good, groups, 20, seed) if _enough(good) else folds(good, groups, 5, seed)):
+    for number, (_, rest) in enumerate(
+        folds(good, groups, 20, seed) if _enough(good) else folds(good, groups, 5, seed)
+    ):
         parts[rest] = number
     n_parts = int(parts.max()) + 1
     n_test, n_judge = round(n_parts * settings.test_share), round(n_parts * settings.judge_share)
@@ -110,9 +112,7 @@ def _enough(good: np.ndarray) -> bool:
     return int(min(good.sum(), len(good) - good.sum())) >= 40
 
 
-def fit(
-    people: People, schema: Schema, settings: FitSettings, *, seed: int, announce: Callable[[str], None]
-) -> Fit:
+def fit(people: People, schema: Schema, settings: FitSettings, *, seed: int, announce: Callable[[str], None]) -> Fit:
     """Fit everything.
 
     Raises:
@@ -171,7 +171,9 @@ def fit(
         "people": {name: len(rows) for name, rows in where.items()},
         "good_share": float(y.mean()),
         "nested_cv": nested,
-        "candidates": {name: {"log_loss": loss, "standard_error": error} for name, (loss, error) in planner.losses.items()},
+        "candidates": {
+            name: {"log_loss": loss, "standard_error": error} for name, (loss, error) in planner.losses.items()
+        },
         "test": prediction_metrics(planner.score(x[held]), y[held], planner.threshold),
         "test_judge": prediction_metrics(judge.score(x[held]), y[held], judge.threshold),
         "test_majority": majority_metrics(y[held]),

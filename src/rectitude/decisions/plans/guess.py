@@ -29,7 +29,9 @@ _HABIT = re.compile(
     r"|training|strength|steps|walk\w*|sport\w*|tv|comp|computer|screen|phone|nap\w*|bed|bedtime|rise|wake\w*|stress"
     r"|hours|text|helmet|diet|meal\w*|noise|light|temperature|work|nighter|missed|savings|credit|duration)\b"
 )
-_POOR = re.compile(r"(trouble|disorder|poor|bad|recid|default|disease|risk|churn|fraud|late|fail|dropout|death|sick|problem)")
+_POOR = re.compile(
+    r"(trouble|disorder|poor|bad|recid|default|disease|risk|churn|fraud|late|fail|dropout|death|sick|problem)"
+)
 _WEIGHT = re.compile(r"^(fnlwgt|wt[a-z]+\d*yr|sdmv\w+|.*survey.?weight|.*sampling.*)$", re.IGNORECASE)
 _OUTCOME = re.compile(
     r"(sleepiness|sleep (duration|hours|hrs|latency|efficiency|quality)|awakening\w*|latency"
@@ -118,7 +120,9 @@ def _good(column: pl.Series, notes: list[str]) -> str | float:
     no = values[0] if yes == values[1] else values[1]
     chosen = no if poor else yes
     reason = "its name speaks of something unwanted" if poor else "the larger, or the yes"
-    notes.append(f"The wanted outcome is taken to be {column.name} = {spoken(chosen)} ({reason}); --good says otherwise")
+    notes.append(
+        f"The wanted outcome is taken to be {column.name} = {spoken(chosen)} ({reason}); --good says otherwise"
+    )
     return chosen if isinstance(chosen, str) else float(chosen)
 
 

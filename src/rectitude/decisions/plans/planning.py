@@ -200,7 +200,9 @@ class Planner:
 
     def __init__(self, problem: Problem, models: Models, policy: Policy, schema: Schema, *, seed: int = 0) -> None:
         self.problem, self.models, self.policy, self.schema, self.seed = problem, models, policy, schema, seed
-        embedded = {"surrogate": (), "embedded": (models.planner,), "robust": models.bootstraps[:N_ROBUST]}[policy.method]
+        embedded = {"surrogate": (), "embedded": (models.planner,), "robust": models.bootstraps[:N_ROBUST]}[
+            policy.method
+        ]
         self.solver = Solver(problem, policy, embedded)
         self.row = problem.encoded(problem.stay)[None, :]
         self.now = float(models.planner(self.row)[0])
@@ -322,8 +324,14 @@ class Planner:
             before, after = choice.values[choice.current], choice.values[levels[index]]
             items.append(
                 Item(
-                    choice.name, before, after, feature.unit, float(choice.effort[levels[index]]), float(gains[0]),
-                    _ends(gains[1:]) if len(gains) > 1 else None, shares.get(choice.unit),
+                    choice.name,
+                    before,
+                    after,
+                    feature.unit,
+                    float(choice.effort[levels[index]]),
+                    float(gains[0]),
+                    _ends(gains[1:]) if len(gains) > 1 else None,
+                    shares.get(choice.unit),
                     item_sentence(choice.name, feature, before, after),
                 )  # fmt: skip
             )
@@ -418,7 +426,9 @@ class Planner:
             best = self.solver.solve(self.solver.gain_aim(), self.solver.limits())
             reach = stay if best.levels is None else best.levels
             p1 = float(expit(self.now + self.gain(reach)))
-            reasons = (f"a chance of {chance(self.policy.target or 1.0)} is asked for, and {chance(p1)} is the most in reach",)
+            reasons = (
+                f"a chance of {chance(self.policy.target or 1.0)} is asked for, and {chance(p1)} is the most in reach",
+            )
             verdict = f"The target is out of reach: {reasons[0]}"
         solved = Solved("infeasible", None, -math.inf, -math.inf, 0.0)
         quiet = replace_policy(self, alternatives=0, draws=0, frontier="none")

@@ -176,7 +176,9 @@ class Prescriber:
         text = folder.file(MODELS).read_text(encoding="utf-8")
         curves = folder.read_json(CURVES)
         if curves.pop("models_sha256", None) != hashlib.sha256(text.encode()).hexdigest():
-            raise RunError("The models are not those the curves were made from", where=str(folder.path), fix="Fit again")
+            raise RunError(
+                "The models are not those the curves were made from", where=str(folder.path), fix="Fit again"
+            )
         values = json.loads(text)
         encoder = Encoder.from_dict(values["encoder"], schema)
         where, n = str(folder.path / MODELS), encoder.n_columns
@@ -325,13 +327,17 @@ def _likert(given: Any, where: str) -> dict[str, float]:
     """Readiness from 1 (not at all) to 5 (ready) as a multiplier of resistance."""
     scale = {1: 2.0, 2: 1.5, 3: 1.0, 4: 0.75, 5: 0.5}
     if not isinstance(given, Mapping) or not all(value in scale for value in given.values()):
-        raise QueryError("'readiness' must give 1 to 5 for each feature", where=where, fix='For example {"exercise": 4}')
+        raise QueryError(
+            "'readiness' must give 1 to 5 for each feature", where=where, fix='For example {"exercise": 4}'
+        )
     return {str(name): scale[value] for name, value in given.items()}
 
 
 def _multipliers(given: Any, where: str) -> dict[str, float]:
     if not isinstance(given, Mapping) or not all(isinstance(value, int | float) for value in given.values()):
-        raise QueryError("'resistance' must give a number for each feature", where=where, fix='For example {"exercise": 1.5}')
+        raise QueryError(
+            "'resistance' must give a number for each feature", where=where, fix='For example {"exercise": 1.5}'
+        )
     return {str(name): float(value) for name, value in given.items()}
 
 

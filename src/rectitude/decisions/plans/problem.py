@@ -271,7 +271,9 @@ class Builder:
         index = {choice.name: position for position, choice in enumerate(choices)}
         clauses = [*self._rule_clauses(person, choices, index), *self._wishes(person, choices, index)]
         rows = [*self._rule_rows(person, choices, index), *self._group_rows(person, choices)]
-        return Problem(self.encoder.row(person), tuple(choices), tuple(clauses), tuple(rows), self._cuts(choices), tuple(notes))
+        return Problem(
+            self.encoder.row(person), tuple(choices), tuple(clauses), tuple(rows), self._cuts(choices), tuple(notes)
+        )
 
     def _check(self, person: Person) -> None:
         mutable = self.schema.mutable()
@@ -373,9 +375,7 @@ class Builder:
         down = np.abs(np.log(np.maximum(at, floor) / max(base, floor)))
         return np.asarray(np.where(codes > now, up, np.where(codes < now, down, 0.0)))
 
-    def _gains(
-        self, question: Question, codes: np.ndarray, now: float, current: int, own: float | None
-    ) -> np.ndarray:
+    def _gains(self, question: Question, codes: np.ndarray, now: float, current: int, own: float | None) -> np.ndarray:
         name, kind = question.name, question.feature.kind
         levels, curve = np.array(self.population.levels[name]), np.array(self.population.curves[name])
         unknown = np.isnan(now) or (kind == "nominal" and now < 0)
@@ -414,9 +414,7 @@ class Builder:
         ]  # fmt: skip
         return index[condition.name], frozenset(holding)
 
-    def _rule_clauses(
-        self, person: Person, choices: Sequence[Choice], index: Mapping[str, int]
-    ) -> Iterable[Clause]:
+    def _rule_clauses(self, person: Person, choices: Sequence[Choice], index: Mapping[str, int]) -> Iterable[Clause]:
         for rule in self.schema.rules:
             if rule.sum:
                 continue

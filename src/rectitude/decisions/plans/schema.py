@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -263,12 +264,24 @@ def parse_schema(values: Mapping[str, Any], *, where: str) -> Schema:
     return build(Schema, {**rest, "target": target, "features": features, "rules": tuple(rules)}, where=where)
 
 
+def known_schemas() -> dict[str, Path]:
+    """The configurations that come with the package, by name."""
+    folder = resources.files("rectitude.decisions.plans").joinpath("configurations")
+    found = {Path(entry.name).stem: Path(str(entry)) for entry in folder.iterdir() if entry.name.endswith(".toml")}
+    return dict(sorted(found.items()))
+
+
 def read_schema(path: str | Path) -> Schema:
-    """Read a schema from TOML or JSON.
+    """Read a schema from TOML or JSON, or one that comes with the package by its name (``nhanes``).
 
     Raises:
         ConfigError: The file is missing, unreadable, or no schema.
     """
+    known = known_schemas()
+    if not Path(path).exists() and not Path(path).suffix and len(Path(path).parts) == 1:
+        if str(path) not in known:
+            raise ConfigError("There is no such schema", where=str(path), fix=did_you_mean(str(path), known))
+        return parse_schema(read_config(known[str(path)]), where=str(path))
     return parse_schema(read_config(path), where=str(path))
 
 

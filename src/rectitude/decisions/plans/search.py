@@ -132,7 +132,11 @@ class Crowd:
         """What is maximised, −inf where a plan is not allowed, [n]."""
         worth = self.aim.worth(self.tables.values(plans))
         units = self.changed(plans)
-        net = self.aim.weight * (worth - self.here) - self.amount(plans, self.aim.costs) - self.aim.charge * units.sum(axis=1)
+        net = (
+            self.aim.weight * (worth - self.here)
+            - self.amount(plans, self.aim.costs)
+            - self.aim.charge * units.sum(axis=1)
+        )
         fine = self.allowed(plans) & (worth >= self.aim.floor - 1e-9)
         fine &= (worth - self.here >= self.aim.least - 1e-9) | ~units.any(axis=1)
         return np.where(fine, net, -np.inf)
@@ -252,9 +256,7 @@ def _best(table: Table, weights: np.ndarray, filled: list[int], plans: np.ndarra
     free = tuple(axis for axis, choice in enumerate(table.choices) if choice not in filled)
     values = values.max(axis=free) if free else values
     places = tuple(
-        blocks[plans[:, choice]]
-        for choice, blocks in zip(table.choices, table.blocks, strict=True)
-        if choice in filled
+        blocks[plans[:, choice]] for choice, blocks in zip(table.choices, table.blocks, strict=True) if choice in filled
     )
     return np.asarray(values[places]) if places else np.full(len(plans), float(values))
 

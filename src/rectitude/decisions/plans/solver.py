@@ -83,7 +83,14 @@ class Solver:
         """Gain less resistance and charge; nothing, or a gain of τ at least."""
         weight = self.policy.resistance_weight
         costs = tuple(weight * choice.resistance * choice.effort for choice in self.problem.choices)
-        return Aim(self.worth, self._bounds(), costs, self.policy.charge, self.policy.min_gain, spread_weight=self.policy.spread_weight)
+        return Aim(
+            self.worth,
+            self._bounds(),
+            costs,
+            self.policy.charge,
+            self.policy.min_gain,
+            spread_weight=self.policy.spread_weight,
+        )
 
     def gain_aim(self) -> Aim:
         """Gain alone, ties to less effort: the objective of a frontier (δ = 10⁻⁴ of the range)."""
@@ -264,10 +271,14 @@ class _Model:
         if limits.changes is not None and self.changed:
             self.model.add(sum(self.changed.values()) <= limits.changes)
         if limits.effort is not None:
-            self.model.add(self._weighted([choice.effort for choice in choices]) <= round(limits.effort * SCALE) + len(choices))
+            self.model.add(
+                self._weighted([choice.effort for choice in choices]) <= round(limits.effort * SCALE) + len(choices)
+            )
         if limits.hours is not None and choices:
             hours = self._weighted([choice.hours for choice in choices])
-            self.model.add(hours <= round(limits.hours * SCALE) + len(choices)).only_enforce_if(self._any(range(len(choices))))
+            self.model.add(hours <= round(limits.hours * SCALE) + len(choices)).only_enforce_if(
+                self._any(range(len(choices)))
+            )
         for units in limits.forbidden:
             self.model.add_bool_or([~self.changed[unit] for unit in units])
 
@@ -312,7 +323,9 @@ class _Model:
                 for literal, weight in self._leaf_terms(leaves):
                     literals.append(literal)
                     weights.append(weight)
-        total = self._weighted([gain[which] for gain in self.reduced.gains]) + round(self.reduced.constants[which] * SCALE)
+        total = self._weighted([gain[which] for gain in self.reduced.gains]) + round(
+            self.reduced.constants[which] * SCALE
+        )
         return total + self.cp.LinearExpr.weighted_sum(literals, weights) if literals else total
 
     def _worth(self) -> tuple[Any, int]:
@@ -365,6 +378,8 @@ class _Model:
             return "infeasible", None, -np.inf, -np.inf
         if found not in (self.cp.OPTIMAL, self.cp.FEASIBLE):
             return "feasible", None, -np.inf, np.inf  # nothing is known: what the solver holds is no solution
-        levels = tuple(next(k for k, literal in enumerate(level) if solver.boolean_value(literal)) for level in self.levels)
+        levels = tuple(
+            next(k for k, literal in enumerate(level) if solver.boolean_value(literal)) for level in self.levels
+        )
         status: Status = "optimal" if found == self.cp.OPTIMAL else "feasible"
         return status, levels, solver.objective_value / self.unit - self.offset, bound
