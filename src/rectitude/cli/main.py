@@ -25,6 +25,7 @@ from rectitude.cli.recommend import recommend
 from rectitude.cli.report import report
 from rectitude.cli.route import route
 from rectitude.cli.tune import tune
+from rectitude.cli.unlearn import unlearn
 from rectitude.core.about import __version__
 
 app = typer.Typer(
@@ -62,6 +63,7 @@ def rectitude(
 app.add_typer(data, name="data")
 app.add_typer(plan, name="plan")
 app.add_typer(route, name="route")
+app.add_typer(unlearn, name="unlearn")
 for verb in (encode, fit, evaluate, audit, compare, recommend, export, report, tune, models, federate, classify, doctor, demo):
     app.command(cls=Verb)(verb)
 

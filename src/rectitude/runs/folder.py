@@ -1,7 +1,7 @@
 """What a run is on disk: one folder, written whole, read without pickle.
 
 ``config.json`` (effective values and the origin of each), ``model.safetensors``, ``ids.parquet``, ``history.parquet``,
-``curve.csv``, ``metrics.json``, ``findings.json``, ``lineage.json``, ``README.md`` (the model card) and
+``curve.csv``, ``metrics.json``, ``findings.json``, ``lineage.json``, ``remedy.json``, ``README.md`` (the model card) and
 ``report.html``. Runs of every kind share the folder; which of the files a kind needs is its own affair.
 """
 
@@ -32,6 +32,7 @@ CURVE = "curve.csv"
 METRICS = "metrics.json"
 FINDINGS = "findings.json"
 LINEAGE = "lineage.json"
+REMEDY = "remedy.json"
 CARD = "README.md"
 REPORT = "report.html"
 
