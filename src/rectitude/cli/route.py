@@ -209,3 +209,326 @@ def _show(decision: Decision, count: int) -> None:
         show(f"Question: {question}")
     for note in told["notes"]:
         tell(note)
+
+
+@route.command("cascade", cls=Verb)
+def cascade(
+    feedback: Annotated[list[str], typer.Argument(metavar="FEEDBACK…", help="What is wished for.")],
+    catalog: CatalogueFile,
+    size: Annotated[int, typer.Option("--size", min=1, max=10, metavar="N", help="Most models in the set.")] = 3,
+    budget: Annotated[
+        float | None, typer.Option("--budget", metavar="USD", help="Most they may cost together, in --price-of.")
+    ] = None,
+    price_of: Annotated[
+        Literal["price", "job_cost"],
+        typer.Option("--price-of", help="What the budget is in: per million tokens, or per request."),
+    ] = "price",
+    providers: Annotated[int, typer.Option("--providers", min=1, metavar="N", help="Fewest different providers.")] = 1,
+    cover: Annotated[
+        list[str] | None,
+        typer.Option("--cover", metavar="WISH", help="Must hold for some member: 'vision is true', 'q.code >= 70'."),
+    ] = None,
+    most: Annotated[int, typer.Option("--sets", min=1, metavar="N", help="How many sets to name.")] = 1,
+    tokens_in: TokensIn = None,
+    tokens_out: TokensOut = None,
+    policy: PolicyFile = None,
+    price_unit: PriceUnit = None,
+    free_prices: FreePrices = "unknown",
+    as_json: options.Json = False,
+) -> None:
+    """Choose several models at once: a cascade or a fall-back list, within a budget, covering what must be covered.
+
+    Example:
+      rectitude route cascade "good at coding, cheap" --catalog models.csv --size 3 --budget 5 --cover "vision is true"
+    """
+    from rectitude.decisions.routing.router import Router
+    from rectitude.decisions.routing.sets import SetWish, choose_sets, describe_set
+    from rectitude.decisions.routing.suite import read_gold
+
+    router = Router(_catalogue(catalog, price_unit, free_prices), _policy(policy))
+    decision = router.route(feedback, request=_request(tokens_in, tokens_out, ""))
+    covered = tuple(read_gold(f"hard {each}").any[0] for each in cover or ())
+    wish = SetWish(size=size, budget=budget, price_of=price_of, providers=providers, cover=covered)
+    found = [describe_set(decision.problem, wish, each) for each in choose_sets(decision.problem, wish, most)]
+    if as_json:
+        emit({"sets": found, **{k: v for k, v in decision.to_dict().items() if k in ("clauses", "unparsed", "stamp")}})
+        return
+    for entry in found:
+        if not entry["models"]:
+            show("No set of models meets every hard wish, the budget and the coverage")
+            continue
+        table = grid("", "model", "is in it for")
+        for place, member in enumerate(entry["models"], start=1):
+            table.add_row(str(place), member["model"], ", ".join(member["carries"]) or "fall-back")
+        price = "unknown" if entry["price"] is None else f"{entry['price']:g} USD ({entry['price_of']})"
+        show(table, f"value {entry['value']:g} of {entry['most']:g}, together {price}, {entry['status']}", "")
+
+
+@route.command("negotiate", cls=Verb)
+def negotiate(
+    feedback: Annotated[list[str], typer.Argument(metavar="FEEDBACK…", help="What is wished for.")],
+    catalog: CatalogueFile,
+    free: Annotated[
+        str, typer.Option("--free", metavar="ID,…", help="Limits that may give way, by clause id; all if not given.")
+    ] = "",
+    tighten: Annotated[
+        str, typer.Option("--tighten", metavar="ATTR,…", help="Attributes to make as good as can be: price, q.code, …")
+    ] = "",
+    tokens_in: TokensIn = None,
+    tokens_out: TokensOut = None,
+    policy: PolicyFile = None,
+    price_unit: PriceUnit = None,
+    free_prices: FreePrices = "unknown",
+    as_json: options.Json = False,
+) -> None:
+    """Find the limits that can be had: how little must give way, and how tight the others can be.
+
+    Example:
+      rectitude route negotiate "must see images, price under $0.10, at least 1M context" --catalog models.csv
+    """
+    from rectitude.decisions.routing.router import Router
+    from rectitude.decisions.routing.smt import describe_bargain
+    from rectitude.decisions.routing.smt import negotiate as bargain
+
+    router = Router(_catalogue(catalog, price_unit, free_prices), _policy(policy))
+    problem = router.route(feedback, request=_request(tokens_in, tokens_out, "")).problem
+    found = bargain(problem, options.id_list(free) or None, options.id_list(tighten))
+    told = describe_bargain(problem, found)
+    if as_json:
+        emit({**told, "clauses": [clause.to_dict() for clause in problem.clauses]})
+        return
+    if found.row is None:
+        show("No limits help: other hard wishes stand in the way" if found.status == "infeasible" else "z3 timed out")
+        return
+    show(str(told["model"]), "")
+    table = grid("", "limit", "wished", "can be had", right=(2, 3))
+    for entry in told["limits"]:
+        table.add_row(entry["clause"], entry["says"], str(entry["wished"]), str(entry["reached"]))
+    for name, value in told["tightened"].items():
+        table.add_row("", f"{name} as good as can be", "", str(value))
+    show(table)
+
+
+@route.command("serve", cls=Verb)
+def serve(
+    catalog: CatalogueFile,
+    config: Annotated[
+        Path, typer.Option("--config", metavar="FILE", help="Providers, keys' variables, policies (TOML or JSON).")
+    ],
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="Port; 0 takes a free one.")
+    ] = 8400,
+    price_unit: PriceUnit = None,
+    free_prices: FreePrices = "unknown",
+    as_json: options.Json = False,
+) -> None:
+    """Serve OpenAI's chat protocol: model "auto" is routed, forwarded, and streamed back.
+
+    Example:
+      rectitude route serve --catalog models.csv --config router.toml --port 8400
+    """
+    from rectitude.decisions.routing.serving.config import read_server_config
+    from rectitude.decisions.routing.serving.run import listen, run_server
+
+    known, settings = _catalogue(catalog, price_unit, free_prices), read_server_config(config)
+    app, notes = _app(known, settings)
+    for note in notes:
+        tell(note)
+    listener = listen(host, port)
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    if as_json:
+        emit({"address": address, "models": len(app.state.service.catalogue)})
+    else:
+        line(f"Serving {plural(len(app.state.service.catalogue), 'model')} at {address}/v1")
+    import sys
+
+    sys.stdout.flush()
+    run_server(app, listener)
+
+
+def _app(known: Catalogue, settings: Any) -> tuple[Any, list[str]]:
+    from rectitude.core.errors import MissingExtraError
+
+    try:
+        from rectitude.decisions.routing.serving.app import create_app
+    except ImportError as error:
+        raise MissingExtraError(str(error.name), "route", "The router's server") from error
+    app = create_app(known, settings)
+    return app, app.state.service.notes
+
+
+@route.command("audit", cls=Verb)
+def audit(
+    recommendations: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="JSON (or JSON lines): feedback, models named, and its clauses if known."),
+    ],
+    catalog: CatalogueFile,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Of the recommender, for the report.")
+    ] = "the recommender",
+    delta: Annotated[float, typer.Option("--delta", min=0, max=1, metavar="D", help="Regret of near-feasible.")] = 0.1,
+    seed: options.Seed = 0,
+    report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page.")] = None,
+    price_unit: PriceUnit = None,
+    free_prices: FreePrices = "unknown",
+    as_json: options.Json = False,
+) -> None:
+    """Judge what a recommender named: hard violations, coverage, regret, and whether it beats random sets.
+
+    Example:
+      rectitude route audit named.json --catalog models.csv --report audit.html
+    """
+    from rectitude.decisions.routing.auditing import audit as judge
+    from rectitude.decisions.routing.auditing import read_recommendations
+    from rectitude.decisions.routing.problem import Policy
+
+    known = _catalogue(catalog, price_unit, free_prices)
+    cases = read_recommendations(_entries(recommendations), known)
+    found = judge(known, cases, Policy(delta=delta, defaults=False), seed)
+    if report is not None:
+        from rectitude.core.files import write_text
+        from rectitude.decisions.routing.report import audit_report
+
+        write_text(report, audit_report(name, found))
+    if as_json:
+        emit(found)
+        return
+    table = grid("measure", "value", "95 %", "of", right=(1, 3))
+    for measure, value in found["summary"].items():
+        ends = f"{value['low']:.3f}–{value['high']:.3f}"
+        table.add_row(measure.replace("_", " "), f"{value['value']:.3f}", ends, str(value["n"]))
+    show(table)
+    if report is not None:
+        line(f"Report  {report}")
+
+
+@route.command("priors", cls=Verb)
+def priors(
+    catalog: CatalogueFile,
+    named: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]", help="JSON: for each run without feedback the models named; our router if omitted."
+        ),
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Of the recommender, for the report.")
+    ] = "the recommender",
+    permutations: Annotated[
+        int, typer.Option("--permutations", min=100, metavar="N", help="Shuffles of the test.")
+    ] = 10_000,
+    seed: options.Seed = 0,
+    report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page.")] = None,
+    price_unit: PriceUnit = None,
+    free_prices: FreePrices = "unknown",
+    as_json: options.Json = False,
+) -> None:
+    """Measure what a recommender favours when nothing is wished for: lifts with permutation tests.
+
+    Example:
+      rectitude route priors --catalog models.csv
+    """
+    from dataclasses import asdict
+
+    from rectitude.decisions.routing.priors import lifts
+    from rectitude.decisions.routing.router import Router
+
+    known = _catalogue(catalog, price_unit, free_prices)
+    if named is None:
+        ranking = Router(known).route("").ranking
+        runs = [[ranked.model for ranked in ranking[:5]]]
+        name = "this router" if name == "the recommender" else name
+    else:
+        runs = _runs(_entries(named), named)
+    found = lifts(known, runs, permutations=permutations, seed=seed)
+    if report is not None:
+        from rectitude.core.files import write_text
+        from rectitude.decisions.routing.report import priors_report
+
+        write_text(report, priors_report(name, found))
+    if as_json:
+        emit({"runs": len(runs), "catalogue": known.hash, "lifts": [asdict(each) for each in found]})
+        return
+    table = grid("value", "recommended", "present", "lift", "p", "q", right=(1, 2, 3, 4, 5), wrap=(0,))
+    for each in found[:15]:
+        shares = f"{each.recommended:.0%}", f"{each.present:.0%}"
+        table.add_row(each.says, *shares, f"{each.lift:+.2f}", f"{each.p:.4f}", f"{each.q:.4f}")
+    show(table)
+    if report is not None:
+        line(f"Report  {report}")
+
+
+def _entries(path: Path) -> list[Any]:
+    """A JSON list, or one JSON value a line."""
+    import json
+
+    from rectitude.core.errors import ConfigError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The file cannot be read: {error}", where=str(path)) from error
+    try:
+        value = json.loads(text)
+        return value if isinstance(value, list) else [value]
+    except ValueError:
+        pass
+    found = []
+    for number, row in enumerate(text.splitlines(), start=1):
+        if row.strip():
+            try:
+                found.append(json.loads(row))
+            except ValueError as error:
+                raise ConfigError(f"Line {number} is not JSON: {error}", where=str(path)) from error
+    return found
+
+
+def _runs(entries: list[Any], path: Path) -> list[list[str]]:
+    from rectitude.core.errors import ConfigError
+
+    found = [entry.get("models") if isinstance(entry, dict) else entry for entry in entries]
+    if found and all(isinstance(each, str) for each in found):
+        return [[str(each) for each in found]]
+    if not all(isinstance(each, list) for each in found):
+        raise ConfigError("Each run is a list of models", where=str(path), fix='For example [["a", "b"], ["b", "c"]]')
+    return [[str(name) for name in each] for each in found if each]
+
+
+@route.command("import", cls=Verb)
+def import_catalogue(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Catalogue of litellm, models.dev, or a table.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write: .csv or .json.")],
+    form: Annotated[
+        Literal["table", "litellm", "models.dev"] | None,
+        typer.Option("--format", help="What SOURCE is, if not found out."),
+    ] = None,
+    price_unit: PriceUnit = None,
+    free_prices: FreePrices = "unknown",
+    as_json: options.Json = False,
+) -> None:
+    """Turn a public catalogue into a table of our attributes, prices per million tokens, unknown cells left empty.
+
+    Example:
+      rectitude route import model_prices_and_context_window.json --out models.csv
+    """
+    from rectitude.core.errors import ConfigError
+    from rectitude.decisions.routing.importing import read_catalogue
+    from rectitude.decisions.routing.writing import write_catalogue
+
+    if out.suffix not in (".csv", ".json"):
+        raise ConfigError(f"A catalogue is written as .csv or .json, not '{out.suffix}'", where="--out")
+    found = read_catalogue(source, form=form, price_unit=price_unit, free_prices=free_prices)
+    write_catalogue(found, out)
+    known = {name: round(share, 4) for name, share in found.completeness().items()}
+    if as_json:
+        emit({"out": str(out), "models": len(found), "hash": found.hash, "known": known, "notes": list(found.notes)})
+        return
+    for note in found.notes:
+        tell(note)
+    table = grid("attribute", "known", right=(1,))
+    for name, share in sorted(known.items(), key=lambda entry: -entry[1]):
+        table.add_row(name, f"{share:.0%}")
+    show(f"{plural(len(found), 'model')} of {found.source}", "", table, "")
+    line(f"Catalogue  {out}")

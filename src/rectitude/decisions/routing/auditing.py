@@ -89,7 +89,7 @@ def audit_one(
         except ConfigError:
             unknown.append(name)
     named = len(rows) + len(unknown)
-    feasible, regret = problem.feasible, problem.regret()
+    feasible, regret = problem.feasible, problem.regret
     count = int(feasible.sum())
     if not named:
         nan = float("nan")

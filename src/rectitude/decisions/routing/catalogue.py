@@ -85,6 +85,13 @@ class Catalogue:
         return {name: row for row, name in enumerate(self.ids)}
 
     @cached_property
+    def name_order(self) -> NDArray[np.int64]:
+        """Rank of each id in alphabetical order, the last key of ties."""
+        rank = np.empty(len(self), np.int64)
+        rank[sorted(range(len(self)), key=self.ids.__getitem__)] = np.arange(len(self))
+        return rank
+
+    @cached_property
     def _sorted(self) -> dict[tuple[str, int | None, int | None], Floats]:
         return {}
 
@@ -200,6 +207,27 @@ class Catalogue:
         codes, values = self.categories.get(name, (np.full(len(self), -1, np.int32), ()))
         alone = len(values) + np.arange(len(self), dtype=np.int32)
         return np.where(codes < 0, alone, codes).astype(np.int32)
+
+    def records(self) -> list[dict[str, Any]]:
+        """One mapping per endpoint, None where unknown: what :func:`build_catalogue` reads back as the same facts."""
+        names = [
+            "provider",
+            "maker",
+            "family",
+            "region",
+            "licence",
+            *self.ordered,
+            *(n for n in self.sets if n != "vendor"),
+        ]
+        kept = [name for name in names if name in self.ordered or name in self.categories or name in self.sets]
+        found = []
+        for row, (name, title) in enumerate(zip(self.ids, self.titles, strict=True)):
+            cells = {each: self.value(each, row) for each in kept}
+            provider = cells.get("provider")
+            record = {"model": name.removeprefix(f"{provider}:") if provider else name, "name": title}
+            joined = {key: "|".join(cell) if isinstance(cell, list) else cell for key, cell in cells.items()}
+            found.append({**record, **joined})
+        return found
 
     def completeness(self) -> dict[str, float]:
         """Share of known cells of each attribute."""

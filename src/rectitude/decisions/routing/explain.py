@@ -38,11 +38,11 @@ def prices(problem: Problem) -> list[dict[str, Any]]:
     found = []
     for column in problem.hard:
         rows = np.flatnonzero(_without(problem, [column]))
-        winner = int(problem.ranked(rows)[0]) if rows.size else -1
-        gain = int(problem.values[rows].max()) - best if rows.size else 0
-        winner = int(rows[np.argmax(problem.values[rows])]) if gain > 0 else winner
-        if gain > 0:
+        gain = int(problem.values[rows].max()) - best
+        if problem.points(gain) > 0:
             clause = problem.clauses[column]
+            top = rows[problem.values[rows] == best + gain]
+            winner = int(problem.ranked(top)[0])
             found.append({
                 "clause": clause.id, "gain": problem.points(gain), "model": problem.catalogue.ids[winner],
                 "says": f"dropping '{clause}' would gain {problem.points(gain):g} with {problem.catalogue.ids[winner]}",
@@ -56,7 +56,7 @@ def silent(problem: Problem) -> list[str]:
     return [
         clause.id
         for clause, blank in zip(problem.clauses, unknown, strict=True)
-        if blank and clause.origin != "default"
+        if blank and clause.origin in ("feedback", "policy")
     ]
 
 

@@ -159,23 +159,31 @@ class Problem:
         column = self.catalogue.column
         price = np.nan_to_num(column("price", self.request)[rows], nan=np.inf)
         released = -np.nan_to_num(column("released")[rows], nan=0.0)
-        violated = (~self.holds[rows]).sum(axis=1)
-        keys = (self._name_order[rows], released, price, self.unknowns[rows], -self.values[rows], violated)
+        violated = self.violations[rows]
+        keys = (self.catalogue.name_order[rows], released, price, self.unknowns[rows], -self.values[rows], violated)
         return np.asarray(rows[np.lexsort(keys)])
 
     @cached_property
-    def _name_order(self) -> Integers:
-        return np.argsort(np.argsort(np.array(self.catalogue.ids, dtype=object), kind="stable")).astype(np.int64)
-
-    @property
     def best_value(self) -> int | None:
         """V*, None where nothing is feasible."""
         return int(self.values[self.feasible].max()) if self.feasible.any() else None
 
-    def regret(self, reference: int | None = None) -> NDArray[np.float64]:
+    @cached_property
+    def violations(self) -> Integers:
+        """How many hard clauses each model breaks, int64 [M]."""
+        return np.asarray(len(self.clauses) - self.holds.sum(axis=1))
+
+    def best(self, count: int) -> Integers:
+        """The first models of :attr:`order`, at least so many where there are, without sorting all."""
+        if count >= len(self.catalogue):
+            return self.order
+        key = self.violations * (self.total + 1) + (self.total - self.values)
+        return self.ranked(np.flatnonzero(key <= np.partition(key, count - 1)[count - 1]))[:count]
+
+    @cached_property
+    def regret(self) -> NDArray[np.float64]:
         """ρ of every model against V*, or against the best value of all where nothing is feasible; [M]."""
-        best = reference if reference is not None else self.best_value
-        best = int(self.values.max()) if best is None else best
+        best = int(self.values.max()) if self.best_value is None else self.best_value
         return np.asarray((best - self.values) / max(1, self.total))
 
     def points(self, value: int | float) -> float:

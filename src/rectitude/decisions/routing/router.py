@@ -13,16 +13,18 @@ import numpy as np
 from rectitude.core.errors import ConfigError, DataError
 from rectitude.decisions.routing import explain
 from rectitude.decisions.routing.catalogue import Catalogue, Request
-from rectitude.decisions.routing.clauses import Clause
+from rectitude.decisions.routing.clauses import Clause, UnknownPolicy
 from rectitude.decisions.routing.conversation import conflicts, ground, revise
 from rectitude.decisions.routing.importing import read_catalogue
 from rectitude.decisions.routing.parsing.rules import Parsed, parse_rules
 from rectitude.decisions.routing.problem import Policy, Problem, build_problem, settings_of
 
-Solver = Literal["brute", "rc2"]
+Solver = Literal["brute", "rc2", "z3"]
 Status = Literal["feasible", "infeasible", "contradictory"]
 _SHOWN = 10
-"""Models whose verdicts are listed."""
+"""Models whose verdicts are listed at least."""
+_LISTED = 50
+"""And at most, though more may be near-feasible."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Decision:
         status: ``feasible``; ``infeasible`` where no model meets every hard wish; ``contradictory`` where none could.
         chosen: The best feasible model, None where there is none.
         ranking: Models from best to worst; where none is feasible, those with fewest broken hard wishes first.
-        near_feasible: Feasible models with regret within δ; where none is feasible, models that break one hard wish.
+        near_feasible: Feasible models with regret within δ; empty where none is feasible (``explanation`` then has
+            ``one_violation``, the models that break one hard wish).
         problem: The problem that was solved.
         parsed: How the feedback was read, span by span; None where clauses were given.
         explanation: See :mod:`rectitude.decisions.routing.explain`.
@@ -166,7 +169,8 @@ class Router:
             feedback: What a person wrote, or the turns of a conversation, oldest first.
             clauses: Clauses instead of words.
             request: What is known of the request.
-            solver: ``brute``, or ``rc2`` for the same answer by MaxSAT.
+            solver: ``brute``; ``rc2`` for the same answer by MaxSAT; ``z3`` to take unknown cells as free variables, at
+                their best where the policy's ``unknown_soft`` is ``allow``, else at their worst.
             why_not: Explain also why this model was not chosen.
             reader: Reads feedback instead of the rules: called with text, the catalogue's names and ``has_last``
                 (see :class:`~rectitude.decisions.routing.parsing.llm.LanguageModelReader`).
@@ -198,6 +202,7 @@ class Conversation:
         self.router, self.request, self.solver, self.reader = router, request or Request(), solver, reader
         self.clauses: list[Clause] = []
         self.last: str | None = None
+        self.assumed: dict[str, Any] | None = None
 
     def say(self, text: str, *, why_not: str | None = None) -> Decision:
         """Another turn."""
@@ -213,15 +218,18 @@ class Conversation:
         """Solve for the clauses in force."""
         began = time.perf_counter()
         router = self.router
-        problem = build_problem(router.catalogue, told.clauses, self.request, router.policy)
+        policy = router.policy
+        if self.solver == "z3":
+            free: UnknownPolicy = "allow" if policy.unknown_soft == "allow" else "deny"
+            policy = policy.model_copy(update={"unknown_hard": free, "unknown_soft": free})
+        problem = build_problem(router.catalogue, told.clauses, self.request, policy)
         clash = conflicts(problem.clauses, router.catalogue)
         solver, order = self._order(problem)
         status: Status = "feasible" if problem.feasible.any() else "contradictory" if clash else "infeasible"
         chosen = router.catalogue.ids[order[0]] if status == "feasible" else None
-        near = _near(problem, order)
-        ranking = tuple(
-            _ranked(problem, int(row), set(near)) for row in order[: max(_SHOWN, problem.policy.k, len(near))]
-        )
+        near = _near(problem)
+        count = max(_SHOWN, problem.policy.k, min(len(near), _LISTED))
+        ranking = tuple(_ranked(problem, int(row), set(near)) for row in order[:count])
         explanation = self._explanation(problem, told, clash, order, why_not)
         self.last = chosen or self.last
         names = tuple(router.catalogue.ids[row] for row in near)
@@ -231,20 +239,35 @@ class Conversation:
         )
 
     def _order(self, problem: Problem) -> tuple[str, np.ndarray[Any, Any]]:
+        count = max(_LISTED, problem.policy.k)
         if self.solver == "brute" or not problem.feasible.any():
-            return "brute", problem.order
+            return "brute", problem.best(count)
+        if self.solver == "z3":
+            return self._completed(problem)
         from rectitude.decisions.routing.maxsat import best_models
 
         found = best_models(problem, k=problem.policy.k, seconds=problem.policy.timeout)
         if found.status != "optimal":
-            return "brute (rc2 timed out)", problem.order
+            return "brute (rc2 timed out)", problem.best(count)
         # RC2 breaks ties as it likes: among models of equal value the order is ours.
         first = np.array(found.rows)
         cutoff = problem.values[first].min()
         head = np.flatnonzero(problem.feasible & (problem.values >= cutoff))
         head = problem.ranked(head)
-        tail = np.setdiff1d(problem.order, head, assume_unique=True)
-        return "rc2", np.concatenate([head, problem.ranked(tail)])
+        rest = problem.best(count)
+        return "rc2", np.concatenate([head, rest[~np.isin(rest, head)]])
+
+    def _completed(self, problem: Problem) -> tuple[str, np.ndarray[Any, Any]]:
+        """The best model under the best, or the worst, completion of unknown cells, then the others as by brute force."""
+        from rectitude.decisions.routing.smt import optimistic, robust
+
+        solve = optimistic if problem.policy.unknown_soft == "allow" else robust
+        found = solve(problem, problem.policy.timeout)
+        if found.row is None:
+            return "brute (z3 found none)", problem.best(_LISTED)
+        names = {"optimal": f"z3 ({solve.__name__})", "timeout": f"z3 ({solve.__name__}, timed out: best known)"}
+        self.assumed = found.assumed
+        return names[found.status], np.concatenate([[found.row], (rest := problem.best(_LISTED))[rest != found.row]])
 
     def _explanation(
         self, problem: Problem, told: _Told, clash: Sequence[tuple[Clause, Clause]], order: Any, why_not: str | None
@@ -275,6 +298,10 @@ class Conversation:
                 found["tied"] = [ids[row] for row in ties[:_SHOWN]]
         else:
             found |= _way_out(problem)
+            one = np.flatnonzero(problem.violations == 1)
+            found["one_violation"] = [ids[row] for row in problem.ranked(one)[:_LISTED]]
+        if self.assumed is not None:
+            found["assumed"] = self.assumed
         if why_not is not None:
             found["why_not"] = explain.why_not(problem, problem.catalogue.row(why_not), winner)
         return found
@@ -313,18 +340,15 @@ def _quoted(columns: Sequence[int], problem: Problem) -> str:
     return " and ".join(f"'{problem.clauses[column]}'" for column in columns)
 
 
-def _near(problem: Problem, order: np.ndarray[Any, Any]) -> list[int]:
-    """Near-feasible models in order: within δ, or, where nothing is feasible, with one hard wish broken."""
-    if problem.feasible.any():
-        close = problem.feasible & (problem.regret() <= problem.policy.delta + 1e-12)
-    else:
-        close = (~problem.holds).sum(axis=1) == 1
-    return [int(row) for row in order if close[row]]
+def _near(problem: Problem) -> list[int]:
+    """Near-feasible models in order: no hard wish broken and regret within δ."""
+    close = problem.feasible & (problem.regret <= problem.policy.delta + 1e-12)
+    return [int(row) for row in problem.ranked(np.flatnonzero(close))]
 
 
 def _ranked(problem: Problem, row: int, near: set[int]) -> Ranked:
     broken = tuple(problem.clauses[c].id for c in problem.hard if not problem.holds[row, c])
-    value, regret = problem.points(int(problem.values[row])), round(float(problem.regret()[row]), 6)
+    value, regret = problem.points(int(problem.values[row])), round(float(problem.regret[row]), 6)
     return Ranked(
         problem.catalogue.ids[row], value, regret, explain.verdicts(problem, row), broken, row in near and not broken
     )

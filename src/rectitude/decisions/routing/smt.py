@@ -21,7 +21,7 @@ from rectitude.decisions.routing.attributes import MEAN_QUALITY, QUALITY, attrib
 from rectitude.decisions.routing.catalogue import UNKNOWN, Catalogue
 from rectitude.decisions.routing.clauses import Atom, Clause
 from rectitude.decisions.routing.problem import Problem
-from rectitude.decisions.routing.truth import atom_truth, staircase, step_truth
+from rectitude.decisions.routing.truth import atom_truth, stair_truth, staircase
 
 _AT_MOST = (("price_in", "price_out"), ("max_output", "context"), ("price_cached", "price_in"))
 """Side knowledge: the first is at most the second."""
@@ -130,15 +130,19 @@ class _Cells:
             term = _compare(self.number(atom.attr), atom.op, z3.RealVal(repr(atom.number())))
         return z3.Not(term) if atom.negate else term
 
-    def step(self, atom: Atom, threshold: float) -> Any:
-        """Truth of one step of a staircase."""
-        z3 = self.z3
-        truth = int(step_truth(self.catalogue, atom, threshold, self.problem.request)[self.row])
-        if truth != UNKNOWN:
-            return z3.BoolVal(bool(truth))
-        if np.isnan(threshold):
-            return z3.BoolVal(True)
-        return _compare(self.number(atom.attr), "<=" if atom.op == "low" else ">=", z3.RealVal(repr(threshold)))
+    def stairs(self, atom: Atom) -> list[Any]:
+        """Truth of the steps of a staircase."""
+        z3, terms = self.z3, []
+        truths = stair_truth(self.catalogue, atom, self.problem.request)[:, self.row]
+        for threshold, truth in zip(staircase(self.catalogue, atom, self.problem.request), truths, strict=True):
+            if truth != UNKNOWN:
+                terms.append(z3.BoolVal(bool(truth)))
+            elif np.isnan(threshold):
+                terms.append(z3.Bool(f"{atom.attr}#{self.row}"))
+            else:
+                limit = z3.RealVal(repr(threshold))
+                terms.append(_compare(self.number(atom.attr), "<=" if atom.op == "low" else ">=", limit))
+        return terms
 
     def clause(self, clause: Clause) -> Any:
         """Truth of a hard clause."""
@@ -152,8 +156,7 @@ class _Cells:
             if clause.kind == "hard":
                 continue
             if clause.any[0].graded:
-                for threshold in staircase(self.catalogue, clause.any[0], self.problem.request):
-                    found.append((self.step(clause.any[0], threshold), next(weights)[1]))
+                found += [(term, next(weights)[1]) for term in self.stairs(clause.any[0])]
             else:
                 found.append((self.clause(clause), next(weights)[1]))
         return found
@@ -427,3 +430,22 @@ def _negotiable(problem: Problem, limits: list[int], tighten: Sequence[str]) -> 
         return kept
     slack = {row: _bargain(problem, row, limits, tighten).slack for row in kept}
     return sorted(kept, key=lambda row: slack[row])[:500]
+
+
+def describe_bargain(problem: Problem, found: Bargain) -> dict[str, Any]:
+    """A bargain as JSON."""
+    named = {clause.id: clause for clause in problem.clauses}
+
+    def said(attr: str, value: float) -> Any:
+        return date.fromordinal(round(value)).isoformat() if attribute(attr).kind == "date" else round(value, 9)
+
+    limits = [
+        {
+            "clause": name, "says": str(named[name]), "attr": (attr := named[name].any[0].attr),
+            "wished": said(attr, wished), "reached": said(attr, reached), "gives_way": wished != reached,
+        }
+        for name, (wished, reached) in found.limits.items()
+    ]  # fmt: skip
+    model = None if found.row is None else problem.catalogue.ids[found.row]
+    tightened = {name: said(name, value) for name, value in found.tightened.items()}
+    return {"status": found.status, "model": model, "slack": found.slack, "limits": limits, "tightened": tightened}

@@ -61,23 +61,19 @@ class TruthTable:
 
     def _rows(self, position: int, clause: Clause) -> list[Row]:
         if clause.any[0].graded:
-            steps = [step_truth(self.catalogue, clause.any[0], step, self.request) for step in self._steps(clause)]
-            share = 1 / max(1, len(steps))
-            return [Row(position, truth, self._chance([truth], clause), share) for truth in steps]
+            steps = stair_truth(self.catalogue, clause.any[0], self.request)
+            chances = expected(self.catalogue, steps)
+            share = 1 / len(steps)
+            return [Row(position, truth, chance, share) for truth, chance in zip(steps, chances, strict=True)]
         parts = [atom_truth(self.catalogue, atom, self.request) for atom in clause.any]
         truth = disjunction(parts)
-        return [Row(position, truth, self._chance(parts, clause), 1.0)]
+        return [Row(position, truth, self._chance(parts), 1.0)]
 
-    def _steps(self, clause: Clause) -> Sequence[float]:
-        return staircase(self.catalogue, clause.any[0], self.request)
-
-    def _chance(self, parts: Sequence[Truth], clause: Clause) -> Floats:
+    def _chance(self, parts: Sequence[Truth]) -> Floats:
         """``1 − ∏ (1 − p)`` over the atoms, which are taken as independent."""
-        missing = np.ones(len(self.catalogue))
-        for truth in parts:
-            unknown = bool((truth == UNKNOWN).any())
-            missing *= 1 - (expected(self.catalogue, truth) if unknown else truth.astype(np.float64))
-        return 1 - missing
+        if len(parts) == 1:
+            return expected(self.catalogue, parts[0][None])[0]
+        return np.asarray(1 - np.prod(1 - expected(self.catalogue, np.stack(parts)), axis=0))
 
     @cached_property
     def verdicts(self) -> Truth:
@@ -192,25 +188,34 @@ def staircase(catalogue: Catalogue, atom: Atom, request: Request = _EVERYTHING) 
     return list(dict.fromkeys(float(best_first[place]) for place in places))
 
 
-def step_truth(catalogue: Catalogue, atom: Atom, threshold: float, request: Request = _EVERYTHING) -> Truth:
-    """Is the value on the good side of a step? int8 [M]."""
+def stair_truth(catalogue: Catalogue, atom: Atom, request: Request = _EVERYTHING) -> Truth:
+    """Is the value on the good side of each step? int8 [L, M]."""
     values = catalogue.column(atom.attr, request)
-    holds = compare(values, "<=" if atom.op == "low" else ">=", threshold)
-    return np.where(np.isnan(values), UNKNOWN, holds).astype(np.int8)
+    steps = np.array(staircase(catalogue, atom, request))[:, None]
+    slack = np.abs(steps) * 1e-9
+    holds = values <= steps + slack if atom.op == "low" else values >= steps - slack
+    truth = holds.astype(np.int8)
+    truth[:, np.isnan(values)] = UNKNOWN
+    return truth
 
 
-def expected(catalogue: Catalogue, truth: Truth) -> Floats:
-    """Probability that an atom is true, [M]: 0 or 1 where known, else from family, provider and all."""
-    known = truth != UNKNOWN
-    yes = (truth == 1).astype(np.float64)
-    overall = (yes.sum() + PSEUDO / 2) / (known.sum() + PSEUDO)
+def expected(catalogue: Catalogue, truths: Truth) -> Floats:
+    """Probability that each of L atoms is true, [L, M]: 0 or 1 where known, else from family, provider and all."""
+    known = truths != UNKNOWN
+    chances = (truths == 1).astype(np.float64)
     families, providers = catalogue.peers
-    by_provider = _shrunk(yes, known, providers, np.full(len(catalogue), overall))
-    return np.where(known, yes, _shrunk(yes, known, families, by_provider))
+    for row in np.flatnonzero(~known.all(axis=1)):
+        yes, seen = chances[row].copy(), known[row].astype(np.float64)
+        blank = ~known[row]
+        overall = (yes.sum() + PSEUDO / 2) / (seen.sum() + PSEUDO)
+        parent = _shrunk(yes, seen, providers, providers[blank], np.float64(overall))
+        chances[row, blank] = _shrunk(yes, seen, families, families[blank], parent)
+    return chances
 
 
-def _shrunk(yes: Floats, known: NDArray[np.bool_], codes: NDArray[np.int32], parent: Floats) -> Floats:
-    size = int(codes.max(initial=0)) + 1
-    hits = np.bincount(codes, weights=yes, minlength=size)[codes]
-    seen = np.bincount(codes, weights=known.astype(np.float64), minlength=size)[codes]
-    return (hits + PSEUDO * parent) / (seen + PSEUDO)
+def _shrunk(
+    yes: Floats, seen: Floats, codes: NDArray[np.int32], asked: NDArray[np.int32], parent: Floats | np.float64
+) -> Floats:
+    """Share of true among the known of each group asked for, shrunk towards its parent."""
+    hits, known = np.bincount(codes, weights=yes), np.bincount(codes, weights=seen)
+    return np.asarray((hits[asked] + PSEUDO * parent) / (known[asked] + PSEUDO))

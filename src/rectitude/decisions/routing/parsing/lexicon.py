@@ -51,7 +51,7 @@ _FLAGS = {
     ("video_in", True): r"videos?(?: clips?)?",
     ("pdf", True): r"pdfs?(?: files?| documents?)?",
     ("prompt_cache", True): r"prompt[- ]cach(?:ing|e)|cach(?:ing|ed prompts?)",
-    ("open_weights", True): r"open[- ]?(?:weights?|source|models?)|self[- ]?host(?:ed|able|ing)?|"
+    ("open_weights", True): r"open[- ]?(?:weights?|source|models?)|self[- ]?host(?:ed|able|ing)?|on[- ]prem(?:ises?)?|"
     r"open(?![- ]?ai\b)(?! (?:to|the|a|for)\b)",
     ("open_weights", False): r"closed(?:[- ](?:source|weights?|models?))?|proprietary",
     ("streaming", True): r"stream(?:ing|s)?",
@@ -97,7 +97,7 @@ _NOUNS = {
     "latency_ms": r"latency|response times?|answers? (?:with)?in",
     "-latency_ms": r"speed",
     "tokens_per_s": r"throughput",
-    "context": r"contexts?(?: (?:window|length|size)s?)?|long documents?|window",
+    "context": r"contexts?(?: (?:window|length|size)s?)?|long (?:\w+ )?documents?|window",
     "max_output": r"(?:max(?:imum)?|longest) output|output (?:limits?|lengths?)",
     "output": r"output(?: tokens)?",
     "input": r"input(?: tokens)?",
@@ -122,8 +122,11 @@ _COMPARE = {
 }
 _MODALS = {
     (5, True): r"must|needs?(?: to)?|have to|has to|require[sd]?|mandatory|essential|a must|non-negotiable|"
-    r"make sure|ensure|on[- ]prem(?:ises)?",
-    (5, False): r"really|strongly|ideally|above all|most of all|as [a-z]+ as possible",
+    r"make sure|ensure|needed|necessary|critical|crucial|vital|requirements?",
+    (
+        5,
+        False,
+    ): r"really|strongly|ideally|above all|most of all|as possible|(?:very )?important|matters(?: a lot| most)?",
     (
         4,
         False,
@@ -197,7 +200,7 @@ _NUMBER = re.compile(
 _DATE = re.compile(
     r"\b(?P<y>20\d\d)-(?P<m>\d\d)(?:-(?P<d>\d\d))?\b|"
     r"\b(?P<name>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? (?:(?P<day>\d{1,2})(?:st|nd|rd|th)?,? )?(?P<year>20\d\d)\b|"
-    r"(?<=since )(?P<only>20\d\d)\b|(?<=after )(?P<only2>20\d\d)\b|(?<=before )(?P<only3>20\d\d)\b|(?<=until )(?P<only4>20\d\d)\b"
+    r"(?<=since )(?P<only>20\d\d)\b|(?<=after )(?P<only2>20\d\d)\b|(?<=before )(?P<only3>20\d\d)\b|(?<=until )(?P<only4>20\d\d)\b|(?<=than )(?P<only5>20\d\d)\b(?! )"
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MAGNITUDE = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9}
@@ -211,7 +214,7 @@ STOPWORDS = frozenset(
     "instead now still really much many lot more most less same per each every work works working like liked hi hello "
     "hey sure ok okay yes well wish score scores scoring scored reaches reach tokens token stay go hosted hosting run "
     "runs serve served region where whatever appreciate would'd they but not has'nt no speak speaks know knows does "
-    "says legal allowed sorry somewhat be fine needed lower that's company's into own only do".split()
+    "says legal allowed sorry somewhat be fine needed lower that's company's into own only do compliant love data stay must-have".split()
 )
 """Words that say nothing about models; what is neither these nor a mention is shown as not understood."""
 
@@ -234,13 +237,15 @@ def _patterns() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
         (_word(r"a third(?: of)?"), {"kind": "factor", "value": 1 / 3}),
         (_word(r"a quarter(?: of)?"), {"kind": "factor", "value": 0.25}),
         (_word(r"half a second"), {"kind": "number", "value": 500.0, "unit": "ms"}),
+        (_word(r"between"), {"kind": "between"}),
+        (_word(r"off|disabled|switched off|turned off"), {"kind": "off"}),
         (_word(r"around|about(?= (?:\$|\d))|roughly|approximately|circa"), {"kind": "about"}),
         (_word(r"first(?! before)|most important(?:ly)?|more important|top priority"), {"kind": "first"}),
         (_word(r"and then|then|second(?:ly)?(?= )|after that"), {"kind": "then"}),
         (_word(r"or|nor"), {"kind": "or"}),
         (_word(r"and|plus|as well as|&"), {"kind": "and"}),
         (re.compile(r",(?!\d)"), {"kind": "comma"}),
-        (re.compile(r"[;!?\n]|\.(?!\d)|:(?!\w)"), {"kind": "stop"}),
+        (re.compile(r"[;!?\n]|\.(?!\d)"), {"kind": "stop"}),
         (
             _word(r"but(?! not necessarily)|however|though|although|as long as|because|while"),
             {"kind": "stop", "value": "but"},
@@ -300,11 +305,15 @@ def scan(text: str, original: str) -> list[Mention]:
         if match.end() > match.start()
     ]
     found = [m for m in found if m.unit not in _AMBIGUOUS or original[m.start].isupper()]
+    for mention in found:
+        mention.hard = mention.hard or text[mention.start : mention.end].startswith(("gdpr", "on-prem", "on prem"))
     found += [
-        Mention("entity", match.start(), match.end(), attr="languages", value=(match[0],))
-        for match in re.finditer(rf"\b(?:{_LANGUAGES})\b", text)
+        Mention("entity", match.start(1), match.end(1), attr="languages", value=(match[1],))
+        for match in re.finditer(
+            rf"\b(?:speak|support|understand|handle|write|know|in|for|good|fluent)s? ({_LANGUAGES})\b", text
+        )
     ]
-    return found + _numbers(text) + _dates(text)
+    return found + _dates(text) + _numbers(text)
 
 
 def _numbers(text: str) -> list[Mention]:
@@ -356,6 +365,6 @@ def _dates(text: str) -> list[Mention]:
         elif match["name"]:
             written = f"{match['year']}-{_MONTHS.index(match['name']) + 1:02d}-{int(match['day'] or 1):02d}"
         else:
-            written = f"{match['only'] or match['only2'] or match['only3'] or match['only4']}-01-01"
+            written = f"{match['only'] or match['only2'] or match['only3'] or match['only4'] or match['only5']}-01-01"
         found.append(Mention("date", match.start(), match.end(), value=written))
     return found

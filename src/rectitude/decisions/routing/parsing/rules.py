@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rectitude.core.errors import ConfigError
-from rectitude.decisions.routing.attributes import ATTRIBUTES, attribute
+from rectitude.decisions.routing.attributes import attribute
 from rectitude.decisions.routing.catalogue import plain
 from rectitude.decisions.routing.clauses import Atom, Clause, Guard
 from rectitude.decisions.routing.parsing.lexicon import ATTACK, SOFTENING, STOPWORDS, Mention, scan
+from rectitude.decisions.routing.parsing.sentences import SIZES, Item, Machine, direction
 
 LONGEST = 4000
 """Characters of feedback that are read; more is no wish but a document."""
-_FLIP = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _UNIT_NOUNS = {
     "$": ("price_in", "price_out", "price_cached", "price", "job_cost", "input", "output"),
     "$?": ("price_in", "price_out", "price_cached", "price", "job_cost", "input", "output"),
@@ -37,11 +37,6 @@ _UNIT_DEFAULT = {
     "$": "price", "$?": "price", "job": "job_cost", "tokens": "context", "output tokens": "max_output",
     "ms": "latency_ms", "tok/s": "tokens_per_s", "params": "params_b", "date": "released",
 }  # fmt: skip
-_RETRACTS = {"-latency_ms": ("latency_ms", "tokens_per_s"), "latency_ms": ("latency_ms", "tokens_per_s"),
-             "price": ("price", "price_in", "price_out", "job_cost")}  # fmt: skip
-_POST = re.compile(
-    r"required|mandatory|essential|a must|non-negotiable|preferred|nice|possible|would be|will be|bonus|if you"
-)
 _GUARD = re.compile(
     r"^\W*(?:if|when|whenever) (?:there (?:is|are)|the (?:request|prompt|input|question) (?:has|contains|includes|comes with|is about)|i (?:send|attach))"
     r" (?:an? |any |some )?(?P<what>images?|pictures?|pdfs?|audio|tools?|code|math)\b[^,:]{0,20}[,:]"
@@ -73,22 +68,6 @@ class Parsed:
     suspicious: list[tuple[int, int]] = field(default_factory=list)
 
 
-@dataclass
-class _Item:
-    """An atom on its way to become a clause."""
-
-    atoms: list[Atom]
-    start: int
-    end: int
-    negations: int
-    modal: Mention | None
-    only: bool
-    kind: str
-    chunk: int
-    joined: str = ""
-    group: int = 0
-
-
 def parse_rules(text: str, names: Mapping[str, Sequence[int]] | None = None, *, has_last: bool = False) -> Parsed:
     """Read feedback by rules.
 
@@ -118,8 +97,11 @@ class _Reader:
     def __init__(self, original: str, names: Mapping[str, Sequence[int]], *, has_last: bool) -> None:
         self.original, self.text, self.names, self.has_last = original, _lower(original), names, has_last
         self.out = Parsed()
-        self.items: list[_Item] = []
+        self.items: list[Item] = []
         self.first_groups = False
+        self.guards: dict[int, Guard] = {}
+        self.guarded: list[tuple[int, int]] = []
+        self._sentence_start = 0
 
     def read(self) -> Parsed:
         blocked = self._blocked()
@@ -174,21 +156,20 @@ class _Reader:
     def _sentence(self, mentions: list[Mention]) -> None:
         if not mentions:
             return
-        guard = _GUARD.match(self.text[mentions[0].start :] if False else self._sentence_text(mentions))
+        guard = _GUARD.match(self._sentence_text(mentions))
         condition, mentions = self._guarded(guard, mentions)
+        mentions = _between(mentions)
         phrases = _phrases(mentions)
         before = len(self.items)
         for phrase in phrases:
             self._relatives(phrase)
         for phrase in phrases:
             self._limits(phrase)
-        _Machine(self, mentions, phrases).run()
+        Machine(self, mentions, phrases).run()
         for item in self.items[before:]:
             item.kind = item.kind if condition is None else f"{item.kind}?"
             if condition is not None:
                 self.guards[id(item)] = condition
-
-    guards: dict[int, Guard]
 
     def _sentence_text(self, mentions: list[Mention]) -> str:
         start = max(self.text.rfind(stop, 0, mentions[0].start) for stop in ".;!?\n") + 1
@@ -196,11 +177,10 @@ class _Reader:
         return self.text[start:]
 
     def _guarded(self, match: re.Match[str] | None, mentions: list[Mention]) -> tuple[Guard | None, list[Mention]]:
-        if not hasattr(self, "guards"):
-            self.guards = {}
         if match is None:
             return None, mentions
         end = self._sentence_start + match.end()
+        self.guarded.append((self._sentence_start, end))
         if match["n"]:
             number = float(match["n"].replace(",", "")) * {"k": 1e3, "m": 1e6}.get(match["k"] or "", 1.0)
             guard = Guard(tokens_in_over=number)
@@ -264,11 +244,12 @@ class _Reader:
             else ""
         )
         if factor is not None:
-            op = sign.value if sign is not None and sign.kind == "cmp" else "<="
-            return named or "price", op, factor.value, used
+            attr = named or "price"
+            usual = "<=" if attribute(attr).better == "lower" else ">="
+            return attr, sign.value if sign is not None and sign.kind == "cmp" else usual, factor.value, used
         if alike is not None:
             attr = alike.attr or named or "q.mean"
-            return attr, f"{_direction(alike.value, attr)}=", 1.0, used
+            return attr, f"{direction(alike.value, attr)}=", 1.0, used
         if sign is None:
             return None
         if sign.kind == "cmp":
@@ -276,10 +257,10 @@ class _Reader:
             return (named or "price", sign.value, 1.0, used) if named or word.endswith("than") else None
         attr = sign.attr if sign.attr and not (sign.attr == "released" and named) else named
         if not attr:
-            attr = "q.mean" if sign.value in ("better", "worse") else ""
+            attr = "q.mean" if sign.value in ("better", "worse") else "params_b" if self.said(sign) in SIZES else ""
         if not attr:
             return None
-        op = _direction(sign.value, attr)
+        op = direction(sign.value, attr)
         if percent is not None and op == "<":
             percent.used = True
             return attr, "<=", 1 - percent.value / 100, [*used, percent]
@@ -294,6 +275,8 @@ class _Reader:
             unit = "date" if number.kind == "date" else number.unit
             noun = _noun_for(phrase, position, unit)
             attr = self._limited(noun, unit)
+            if number.strength == 1 and phrase[position - 1].kind == "limit":  # the upper end of "between a and b"
+                noun, attr = None, phrase[position - 1].value.attr
             if attr is None:
                 continue
             about = next((m for m in phrase[:position] if m.kind == "about" and not m.used), None)
@@ -332,21 +315,21 @@ class _Reader:
         return "job_cost" if unit == "job" else noun.attr
 
     def _operator(self, sign: Mention | None, attr: str, number: Mention) -> tuple[str, list[Mention]]:
-        if number.attr == ">=":
-            return ">=", []
+        if number.attr:
+            return number.attr, []
         if sign is None:
             return ("<=" if attribute(attr).better == "lower" else ">="), []
         if sign.kind == "cmp":
             return str(sign.value), [sign]
         if sign.attr == "latency_ms" and attr == "tokens_per_s":
             return (">" if sign.value == "low" else "<"), [sign]
-        return _direction(sign.value, attr), [sign]
+        return direction(sign.value, attr), [sign]
 
     def _value(self, number: Mention, attr: str) -> float | str:
         value = number.value
         if isinstance(value, str):
             return value
-        if number.unit == "$?" and attribute(attr).unit.startswith("USD per"):
+        if number.unit in ("$?", "") and attribute(attr).unit.startswith("USD per"):
             if 0 < value < 1e-3:
                 self.out.notes.append(
                     f"A price of ${value:g} can only be per token: read as ${value * 1e6:g} per million tokens"
@@ -365,9 +348,9 @@ class _Reader:
         if self.first_groups:
             self.out.notes.append("What was said to come first outweighs all other wishes together")
 
-    def _clause(self, item: _Item) -> list[Clause] | None:
+    def _clause(self, item: Item) -> list[Clause] | None:
         soft_words = (
-            item.modal is not None and not item.modal.hard and SOFTENING.search(self._said(item.modal)) is not None
+            item.modal is not None and not item.modal.hard and SOFTENING.search(self.said(item.modal)) is not None
         )
         negative = item.negations % 2 == 1
         graded = item.atoms[0].graded
@@ -377,7 +360,7 @@ class _Reader:
         strength = min(5, item.modal.strength) if item.modal is not None else 3
         if graded and item.modal is not None and item.modal.hard:
             words = self.original[item.start : item.end]
-            self.out.notes.append(f"'{words}' has no number, so it is a wish even under '{self._said(item.modal)}'")
+            self.out.notes.append(f"'{words}' has no number, so it is a wish even under '{self.said(item.modal)}'")
         atoms = [_negated(atom) for atom in item.atoms] if negative else item.atoms
         guard = self.guards.get(id(item))
         common: dict[str, Any] = {
@@ -388,7 +371,13 @@ class _Reader:
             return [Clause(any=(atom,), **common) for atom in atoms]
         return [Clause(any=tuple(atoms), **common)]
 
-    def _said(self, mention: Mention) -> str:
+    def retract(self, attr: str) -> None:
+        """Wishes for an attribute are taken back."""
+        if attr not in self.out.retracted:
+            self.out.retracted.append(attr)
+
+    def said(self, mention: Mention) -> str:
+        """The words of a mention."""
         return self.text[mention.start : mention.end]
 
     def _leftovers(self, mentions: list[Mention], blocked: list[tuple[int, int]]) -> None:
@@ -397,7 +386,7 @@ class _Reader:
             for m in mentions
             if m.used or m.kind not in ("noun", "qual", "number", "date", "comp", "factor")
         ]
-        covered += [(item.start, item.end) for item in self.items] + blocked
+        covered += [(item.start, item.end) for item in self.items] + blocked + self.guarded
         run: tuple[int, int] | None = None
         for match in re.finditer(r"[^\W_]+(?:['.-][^\W_]+)*", self.text):
             start, end = match.span()
@@ -410,303 +399,6 @@ class _Reader:
             run = (run[0], end) if run else (start, end)
         if run:
             self.out.unparsed.append(run)
-
-
-class _Machine:
-    """Reads a sentence from left to right and hands its items to the reader."""
-
-    def __init__(self, reader: _Reader, mentions: list[Mention], phrases: list[list[Mention]]) -> None:
-        self.reader, self.mentions = reader, mentions
-        self.phrase_of = {id(m): phrase for phrase in phrases for m in phrase}
-        self.modal: Mention | None = None
-        self.negations, self.only, self.dropping, self.chunk = 0, False, False, 0
-        self.joiner, self.previous = "", None
-        self.made: list[_Item] = []
-        self.group = 0
-        self.negated_kind = ""
-
-    def run(self) -> None:
-        """Every mention in its turn."""
-        for position, mention in enumerate(self.mentions):
-            self.position = position
-            handler = getattr(self, f"_on_{mention.kind}", None)
-            if handler is not None:
-                handler(mention)
-            self.previous = mention
-        self.reader.items += self.made
-
-    def _next(self) -> Mention | None:
-        return self.mentions[self.position + 1] if self.position + 1 < len(self.mentions) else None
-
-    # ---- words that change what others mean ----------------------------------------------------------------------
-
-    def _on_comma(self, mention: Mention) -> None:
-        if not self._list_goes_on():
-            self.negations, self.dropping = 0, False
-            if self.modal is not None and not self.modal.hard:
-                self.modal = None
-        self.joiner = ","
-        self.chunk += 1
-        self.only = False
-
-    def _list_goes_on(self) -> bool:
-        """Is it "no A, B or C"?"""
-        if not (self.negations or self.only) or not self.made or self.made[-1].kind != "entity":
-            return False
-        kinds = [m.kind for m in self.mentions[self.position + 1 :]]
-        return bool(re.match(r"(?:entity comma )*entity (?:or|and) entity", " ".join(kinds)))
-
-    def _on_and(self, mention: Mention) -> None:
-        self.joiner = "and"
-
-    def _on_or(self, mention: Mention) -> None:
-        self.joiner = "or"
-
-    def _on_neg(self, mention: Mention) -> None:
-        if self.joiner == "or" and self.negations and self.made:  # "without A or without B" excludes both
-            self.joiner = "and"
-            return
-        if self.joiner in ("and", ","):
-            self.negations = 0
-        self.joiner = ""
-        self.negations += 1
-
-    def _on_modal(self, mention: Mention) -> None:
-        words = self.reader._said(mention)
-        recent = [item for item in self.made if item.chunk == self.chunk]
-        if recent and _POST.search(words):
-            for item in recent:
-                item.modal = mention
-            return
-        adjacent = (
-            self.previous is not None
-            and self.previous.kind == "neg"
-            and (not self.reader.text[self.previous.end : mention.start].strip())
-        )
-        if not adjacent:
-            self.negations = 0
-        self.modal, self.dropping = mention, False
-        self.chunk += 1
-        self.joiner = ""
-
-    def _on_only(self, mention: Mention) -> None:
-        phrase = self.phrase_of.get(id(mention), [])
-        ahead = [m for m in phrase if m.start > mention.start and m.kind in ("entity", "flag", "limit", "relative")]
-        if ahead or not self.made:
-            self.only = True
-            return
-        for item in self.made:
-            if item.chunk == self.chunk:
-                item.only = True
-
-    def _on_first(self, mention: Mention) -> None:
-        self.reader.first_groups = True
-        for item in self.reader.items:
-            item.group = max(item.group, 1)
-        if self.reader._said(mention) == "more important":
-            self.group = 1
-
-    def _on_then(self, mention: Mention) -> None:
-        if self.reader.first_groups:
-            self.group += 1
-
-    def _on_drop(self, mention: Mention) -> None:
-        self.dropping, self.negations = True, 0
-
-    def _on_undo(self, mention: Mention) -> None:
-        for other in reversed(self.mentions[: self.position]):
-            if other.kind in ("comma", "modal"):
-                break
-            if other.kind in ("noun", "grade", "flag", "comp", "entity"):
-                self._retract(other)
-                self.made = [item for item in self.made if not item.start <= other.start < item.end]
-                other.used = True
-
-    def _retract(self, mention: Mention) -> None:
-        mention.used = True
-        if mention.attr and mention.attr not in ("input", "output"):
-            self.reader.out.retracted += [
-                attr for attr in _RETRACTS.get(mention.attr, (mention.attr,)) if attr not in self.reader.out.retracted
-            ]
-
-    def _on_hosted(self, mention: Mention) -> None:
-        mention.used = True
-
-    # ---- wishes --------------------------------------------------------------------------------------------------
-
-    def _add(self, mention: Mention, atom: Atom, kind: str, start: int | None = None, end: int | None = None) -> None:
-        if self.dropping:
-            self._retract(mention)
-            return
-        if self.joiner == "and" and self.made and self.negated_kind and self.negated_kind != kind:
-            self.negations = 0
-        item = _Item(
-            [atom], mention.start if start is None else start, mention.end if end is None else end,
-            self.negations, self.modal, self.only, kind, self.chunk, self.joiner, self.group,
-        )  # fmt: skip
-        mention.used = True
-        self.made.append(item)
-        self.negated_kind = kind if self.negations else ""
-        self.joiner = ""
-
-    def _on_flag(self, mention: Mention) -> None:
-        self._add(mention, Atom(attr=mention.attr, op="is", value=mention.value), "flag")
-
-    def _on_entity(self, mention: Mention) -> None:
-        kind = ATTRIBUTES[mention.attr].kind
-        attr, op = mention.attr, "has" if kind == "set" else "in"
-        if attr == "vendor" and self.previous is not None and self.previous.kind == "hosted":
-            attr, op = "provider", "in"
-        self._add(mention, Atom(attr=attr, op=op, value=mention.value), "entity")  # type: ignore[arg-type]
-
-    def _on_limit(self, mention: Mention) -> None:
-        atom: Atom = mention.value
-        if mention.strength == 0 and isinstance(atom.value, float):  # "around 2 dollars": within 20 %, and only a wish
-            for op, factor in (("<=", 1.2), (">=", 0.8)):
-                near = Atom(attr=atom.attr, op=op, value=atom.value * factor)  # type: ignore[arg-type]
-                self._add(mention, near, "softly")
-            return
-        self._flip(mention, atom, "limit")
-
-    def _on_relative(self, mention: Mention) -> None:
-        self._flip(mention, mention.value, "relative")
-
-    def _flip(self, mention: Mention, atom: Atom, kind: str) -> None:
-        if self.negations % 2:
-            atom = atom.model_copy(update={"op": _FLIP.get(atom.op, atom.op)})
-        negations, self.negations = self.negations, 0
-        self._add(mention, atom, kind)
-        self.negations = negations if self._next() is not None and self._next().kind == "or" else 0  # type: ignore[union-attr]
-
-    def _grade(self, mention: Mention, attr: str, op: str, start: int | None = None, end: int | None = None) -> None:
-        turned = self.negations % 2 == 1
-        op = {"low": "high", "high": "low"}[op] if turned else op
-        negations, self.negations = self.negations, 0
-        self._add(mention, Atom(attr=attr, op=op), "grade", start, end)  # type: ignore[arg-type]
-        self.negations, self.negated_kind = negations, "grade" if negations else ""
-
-    def _on_grade(self, mention: Mention) -> None:
-        if mention.used:
-            return
-        attr, op, noun = mention.attr, mention.value, self._noun_near(mention)
-        if attr == "released" and noun is not None and noun.attr in ("q.knowledge", "knowledge_cutoff"):
-            attr, noun.used = "knowledge_cutoff", True
-        elif (
-            noun is not None and noun.attr in ("latency_ms", "price", "released", "q.mean") and noun.start > mention.end
-        ):
-            noun.used = True
-        self._grade(mention, attr, op)
-
-    def _on_comp(self, mention: Mention) -> None:
-        if mention.used:
-            return
-        noun = self._noun_near(mention)
-        attr = mention.attr
-        if noun is not None and (not attr or noun.attr.startswith(("q.", "knowledge"))):
-            known = "knowledge_cutoff" if attr == "released" else noun.attr
-            attr, noun.used = known, True
-        if not attr:
-            word = self.reader._said(mention)
-            if mention.value in ("better", "worse") and word in ("better", "stronger", "worse"):
-                attr = "q.mean"
-            elif word in ("smaller", "bigger", "larger"):
-                attr = "params_b"
-            else:
-                return
-        self._directed(mention, attr, mention.value, noun)
-
-    def _directed(self, mention: Mention, attr: str, value: str, noun: Mention | None) -> None:
-        flipped = attr == "-latency_ms"
-        attr = {"-latency_ms": "latency_ms", "output": "max_output", "input": "context"}.get(attr, attr)
-        sign = _direction(value, attr)
-        if flipped and value in ("high", "low"):
-            sign = {"<": ">", ">": "<"}[sign]
-        start = min(mention.start, noun.start) if noun is not None else None
-        end = max(mention.end, noun.end) if noun is not None else None
-        bare = mention.kind == "comp" and not self.reader.text[: mention.start].endswith("the ")
-        if bare and self.reader.has_last:
-            op = {"<": "<", ">": ">"}[sign]
-            self._add(mention, Atom(attr=attr, op=op, ref_model="last"), "softly", start, end)  # type: ignore[arg-type]
-            return
-        self._grade(mention, attr, "low" if sign == "<" else "high", start, end)
-
-    def _on_qual(self, mention: Mention) -> None:
-        if mention.used:
-            return
-        noun = self._noun_near(mention)
-        if noun is not None:
-            noun.used = True
-            attr = noun.attr
-            if attr == "job_cost" and mention.value in ("better", "worse"):
-                return
-            self._directed(mention, attr, mention.value, noun)
-            return
-        ahead = self.reader.text[mention.end :]
-        following = self._next()
-        if mention.value in ("high", "low"):
-            if re.match(r"\s*(?:models?\b|one\b|[.,;!?]|$)", ahead) and self.reader._said(mention) not in (
-                "long",
-                "short",
-                "high",
-                "low",
-                "wide",
-            ):
-                self._directed(mention, "params_b", mention.value, None)
-            return
-        if (
-            following is not None
-            and following.kind in ("grade", "flag", "comp")
-            and len(self.reader.text[mention.end : following.start].split()) <= 1
-        ):
-            return
-        if self.reader._said(mention) not in ("well", "a lot of", "top"):
-            self._directed(mention, "q.mean", mention.value, None)
-
-    def _on_noun(self, mention: Mention) -> None:
-        if mention.used:
-            return
-        if self.dropping:
-            self._retract(mention)
-            return
-        after = self._next()
-        if after is not None and (
-            after.kind == "undo"
-            or (after.kind in ("qual", "comp", "neg", "modal") and after in self.phrase_of[id(mention)])
-        ):
-            if after.kind in ("undo", "qual", "comp") or self._qual_later(mention):
-                return
-        if mention.attr.startswith("q."):
-            self._directed(mention, mention.attr, "better", None)
-        elif mention.attr == "context" and "document" in self.reader._said(mention):
-            self._directed(mention, "context", "high", None)
-
-    def _qual_later(self, noun: Mention) -> bool:
-        return any(
-            m.kind in ("qual", "comp", "grade") and m.start > noun.start and not m.used
-            for m in self.phrase_of[id(noun)]
-        )
-
-    def _noun_near(self, mention: Mention) -> Mention | None:
-        """The noun a word speaks of: the next one in its phrase, else one before it that is still free."""
-        phrase = self.phrase_of.get(id(mention), [])
-        place = phrase.index(mention)
-        for other in phrase[place + 1 :]:
-            if other.kind == "noun" and not other.used:
-                return other
-            if other.kind in ("grade", "flag", "limit", "entity", "relative", "qual", "comp", "or"):
-                break
-        for other in reversed(phrase[:place]):
-            if other.kind == "noun" and not other.used and other.attr != "job_cost":
-                return other
-        return None
-
-
-def _direction(value: str, attr: str) -> str:
-    """ "<" or ">" for low, high, better and worse of an attribute."""
-    if value in ("low", "high"):
-        return "<" if value == "low" else ">"
-    good = ">" if attribute(attr.removeprefix("-")).better != "lower" else "<"
-    return good if value == "better" else {"<": ">", ">": "<"}[good]
 
 
 def _negated(atom: Atom) -> Atom:
@@ -730,6 +422,21 @@ def _noun_for(phrase: list[Mention], position: int, unit: str) -> Mention | None
     return ranked[0] if ranked else None
 
 
+def _between(mentions: list[Mention]) -> list[Mention]:
+    """Make of "between a and b" the numbers "at least a" and "at most b" in one phrase."""
+    out: list[Mention] = []
+    for place, mention in enumerate(mentions):
+        kinds = [m.kind for m in mentions[place : place + 3]]
+        if kinds == ["number", "and", "number"] and place and mentions[place - 1].kind == "between":
+            low, high = mention, mentions[place + 2]
+            low.attr, high.attr, high.strength = ">=", "<=", 1
+            low.unit = low.unit or high.unit
+        if mention.kind == "and" and place + 1 < len(mentions) and mentions[place + 1].strength == 1:
+            continue
+        out.append(mention)
+    return out
+
+
 def _phrases(mentions: list[Mention]) -> list[list[Mention]]:
     phrases: list[list[Mention]] = [[]]
     for mention in mentions:
@@ -748,9 +455,9 @@ def _without_overlap(mentions: list[Mention]) -> list[Mention]:
     return chosen
 
 
-def _joined(items: list[_Item]) -> list[_Item]:
+def _joined(items: list[Item]) -> list[Item]:
     """Join what "or" joins, and lists of names that are wished for."""
-    out: list[_Item] = []
+    out: list[Item] = []
     for item in items:
         last = out[-1] if out else None
         same = last is not None and last.kind == item.kind and item.negations == last.negations
@@ -760,9 +467,9 @@ def _joined(items: list[_Item]) -> list[_Item]:
             values = tuple(dict.fromkeys([*last.atoms[0].value, *item.atoms[0].value]))  # type: ignore[misc]
             last.atoms = [last.atoms[0].model_copy(update={"value": values})]
             last.end, last.only = item.end, last.only or item.only
-        elif last is not None and same and item.joined == "or" and positive and item.kind in ("flag", "limit"):
+        elif last is not None and same and item.joined == "or" and positive and item.kind != "grade":
             last.atoms = [*last.atoms, *item.atoms]
-            last.end = item.end
+            last.end, last.only = item.end, last.only or item.only
         else:
             out.append(item)
     return out
