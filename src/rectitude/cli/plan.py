@@ -264,15 +264,18 @@ def _many(found: Prescriber, table: str, weighed: Policy, jobs: int, out: Path |
 def _summary(made: list[dict[str, Any]]) -> dict[str, Any]:
     fine = [entry for entry in made if "error" not in entry]
     advised = [entry for entry in fine if entry["plan"]]
-    mean = lambda key: sum(entry[key] for entry in advised) / len(advised) if advised else None  # noqa: E731
     return {
         "people": len(made),
         "failed": len(made) - len(fine),
         "share_changing_nothing": 1 - len(advised) / len(fine) if fine else None,
         "mean_changes": sum(len(entry["plan"]) for entry in advised) / len(advised) if advised else None,
-        "mean_gain": mean("gain"),
-        "mean_judge_gain": mean("judge_gain"),
+        "mean_gain": _mean(advised, "gain"),
+        "mean_judge_gain": _mean(advised, "judge_gain"),
     }
+
+
+def _mean(plans: list[dict[str, Any]], key: str) -> float | None:
+    return sum(entry[key] for entry in plans) / len(plans) if plans else None
 
 
 def _tell_plan(made: dict[str, Any]) -> None:

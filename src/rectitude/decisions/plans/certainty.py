@@ -30,7 +30,7 @@ def pool(crowd: Crowd, plan: Levels) -> np.ndarray:
             found.append(near)
     plans = np.unique(np.concatenate(found), axis=0)
     fine = crowd.allowed(plans)
-    return plans[fine | (plans == np.array(plan)).all(axis=1)]
+    return np.asarray(plans[fine | (plans == np.array(plan)).all(axis=1)])
 
 
 def stability(
@@ -49,7 +49,7 @@ def stability(
     plans = pool(crowd, plan)
     units = crowd.changed(plans)
     mine = set(problem.units(plan))
-    chosen = {unit: 0 for unit in mine}
+    chosen = dict.fromkeys(mine, 0)
     similar = 0.0
     rng = np.random.default_rng(seed)
     worths = _worths(problem, plans, bootstraps) if solver.scores else None

@@ -1,4 +1,4 @@
-"""Calibrated classifiers: logistic regression, forest and boosted trees, chosen and judged by nested cross-validation."""
+"""Calibrated classifiers: logistic regression, forest and boosted trees, chosen and judged by nested CV."""
 
 from __future__ import annotations
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from rectitude.decisions.plans.policy import Policy
-from rectitude.decisions.plans.problem import Problem
+from rectitude.decisions.plans.problem import Clause, Problem, Row
 from rectitude.decisions.plans.search import Aim, Limits
 from rectitude.decisions.plans.solver import Solver
 
-_Part = tuple[str, Callable[[Problem, Limits], tuple[Problem, Limits]]]
+
+@dataclass(frozen=True)
+class _Demand:
+    """One thing that is asked for; exactly one of the fields after the name is given."""
+
+    name: str
+    clause: Clause | None = None
+    row: Row | None = None
+    cut: tuple[int, int] | None = None
+    limit: str = ""
 
 
 def conflict(problem: Problem, policy: Policy) -> list[str]:
@@ -21,47 +31,45 @@ def conflict(problem: Problem, policy: Policy) -> list[str]:
     Found by leaving out one demand after the other. Empty where all of them can be met.
     """
     limits = Limits(policy.max_changes, policy.budget, policy.free_hours)
-    parts = _parts(problem, limits)
     if _possible(problem, limits, policy):
         return []
-    needed: list[_Part] = []
-    for number, _ in enumerate(parts):
-        kept = [*needed, *parts[number + 1 :]]
-        if _possible(*_only(problem, kept), policy):
-            needed.append(parts[number])
-    return [name for name, _ in needed]
+    left = _demands(problem, limits)
+    needed: list[_Demand] = []
+    while left:
+        demand = left.pop(0)
+        if _possible(*_only(problem, limits, [*needed, *left]), policy):
+            needed.append(demand)
+    return [demand.name for demand in needed]
 
 
-def _parts(problem: Problem, limits: Limits) -> list[_Part]:
-    """Demands, those a person can least give up last, so that the set names wishes where it can."""
-    found: list[_Part] = []
-    for pair, seen in problem.cuts.items():
-        found.append((
-            f"too few people combine some answers to {problem.choices[pair[0]].name} and {problem.choices[pair[1]].name}",
-            lambda p, w, pair=pair, seen=seen: (replace(p, cuts={**p.cuts, pair: seen}), w),
-        ))  # fmt: skip
+def _demands(problem: Problem, limits: Limits) -> list[_Demand]:
+    """Everything asked for; wishes last, so that they are named where they can be."""
+    names = [choice.name for choice in problem.choices]
+    found = [
+        _Demand(f"too few people combine some answers to {names[a]} and {names[b]}", cut=(a, b))
+        for a, b in problem.cuts
+    ]
     if limits.hours is not None:
-        found.append((f"{limits.hours:g} hours a day at most", lambda p, w: (p, replace(w, hours=limits.hours))))
+        found.append(_Demand(f"{limits.hours:g} hours a day at most", limit="hours"))
     if limits.effort is not None:
-        found.append((f"an effort of {limits.effort:g} at most", lambda p, w: (p, replace(w, effort=limits.effort))))
+        found.append(_Demand(f"an effort of {limits.effort:g} at most", limit="effort"))
     if limits.changes is not None:
-        plural = "" if limits.changes == 1 else "s"
-        found.append((
-            f"{limits.changes} change{plural} at most", lambda p, w: (p, replace(w, changes=limits.changes))
-        ))  # fmt: skip
-    for row in problem.rows:
-        found.append((f"rule '{row.name}'", lambda p, w, row=row: (replace(p, rows=(*p.rows, row)), w)))
-    for clause in problem.clauses:
-        name = clause.name if clause.kind == "wish" else f"rule '{clause.name}'"
-        found.append((name, lambda p, w, clause=clause: (replace(p, clauses=(*p.clauses, clause)), w)))
-    return found
+        found.append(_Demand(f"{limits.changes} change{'' if limits.changes == 1 else 's'} at most", limit="changes"))
+    found += [_Demand(f"rule '{row.name}'", row=row) for row in problem.rows]
+    wishes = [clause for clause in problem.clauses if clause.kind == "wish"]
+    found += [_Demand(f"rule '{clause.name}'", clause) for clause in problem.clauses if clause not in wishes]
+    return [*found, *(_Demand(wish.name, wish) for wish in wishes)]
 
 
-def _only(problem: Problem, parts: list[_Part]) -> tuple[Problem, Limits]:
-    bare, limits = replace(problem, clauses=(), rows=(), cuts={}), Limits()
-    for _, add in parts:
-        bare, limits = add(bare, limits)
-    return bare, limits
+def _only(problem: Problem, limits: Limits, demands: Sequence[_Demand]) -> tuple[Problem, Limits]:
+    kept: dict[str, Any] = {one.limit: getattr(limits, one.limit) for one in demands if one.limit}
+    bare = replace(
+        problem,
+        clauses=tuple(one.clause for one in demands if one.clause is not None),
+        rows=tuple(one.row for one in demands if one.row is not None),
+        cuts={one.cut: problem.cuts[one.cut] for one in demands if one.cut is not None},
+    )
+    return bare, Limits(**kept)
 
 
 def _possible(problem: Problem, limits: Limits, policy: Policy) -> bool:

@@ -71,7 +71,7 @@ class Question:
     def vector(self, value: Answer | None, *, where: str = "the answers") -> np.ndarray:
         """The columns of an answer, float64 [width]."""
         code = np.nan if value is None else self.code(value, where=where)
-        return self.vectors(np.array([code]))[0]
+        return np.asarray(self.vectors(np.array([code]))[0])
 
     def vectors(self, codes: np.ndarray) -> np.ndarray:
         """The columns of answers given by their codes, NaN where missing; [n] to [n, width]."""

@@ -134,16 +134,26 @@ def fit(people: People, schema: Schema, settings: FitSettings, *, seed: int, ann
     with progress_bar() as bar:
         task = bar.add_task("Fitting", total=total, note="")
         learn = where[PLANNER]
-        common = {"n_folds": settings.inner_folds, "tick": lambda: bar.advance(task)}
+
+        def tick() -> None:
+            bar.advance(task)
+
         planner = choose_and_fit(
-            x[learn], y[learn], candidates, monotone=signs, groups=_part(groups, learn), seed=seed, **common
+            x[learn],
+            y[learn],
+            candidates,
+            monotone=signs,
+            groups=_part(groups, learn),
+            seed=seed,
+            n_folds=settings.inner_folds,
+            tick=tick,
         )
         announce(f"Planner: {planner.candidate.words}, from {len(learn):,} people")
         rest = where[JUDGE]
         others = [one for one in CANDIDATES if one.family != planner.candidate.family and one.family != "logistic"]
         judge = choose_and_fit(
             x[rest], y[rest], others, monotone=np.zeros(encoder.n_columns, dtype=int), groups=_part(groups, rest),
-            seed=seed + 1, **common,
+            seed=seed + 1, n_folds=settings.inner_folds, tick=tick,
         )  # fmt: skip
         announce(f"Judge: {judge.candidate.words}, from {len(rest):,} other people")
         bootstraps = []
@@ -158,7 +168,7 @@ def fit(people: People, schema: Schema, settings: FitSettings, *, seed: int, ann
             known = np.concatenate([learn, rest])
             nested = nested_cv(
                 x[known], y[known], candidates, monotone=signs, groups=_part(groups, known), seed=seed,
-                n_outer=settings.outer_folds, n_inner=settings.inner_folds, tick=lambda: bar.advance(task),
+                n_outer=settings.outer_folds, n_inner=settings.inner_folds, tick=tick,
             )  # fmt: skip
         bar.update(task, completed=total)
     chosen = learn[np.random.default_rng(seed + 2).permutation(len(learn))]
@@ -189,11 +199,10 @@ def _part(groups: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
 def calibration_curve(odds: np.ndarray, y: np.ndarray, n_bins: int = 8) -> list[dict[str, float]]:
     """Predicted and found share of good outcomes in groups of equal size."""
     chance = 1 / (1 + np.exp(-odds))
-    rows = []
-    for part in np.array_split(np.argsort(chance), n_bins):
-        if len(part):
-            rows.append({"predicted": float(chance[part].mean()), "found": float(y[part].mean()), "people": len(part)})
-    return rows
+    parts = [part for part in np.array_split(np.argsort(chance), n_bins) if len(part)]
+    return [
+        {"predicted": float(chance[part].mean()), "found": float(y[part].mean()), "people": len(part)} for part in parts
+    ]
 
 
 def population_of(

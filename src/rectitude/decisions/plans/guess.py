@@ -102,14 +102,15 @@ def _target(column: pl.Series, good: Answer | None, notes: list[str]) -> Target:
 
 
 def _good(column: pl.Series, notes: list[str]) -> str | float:
-    values = sorted(column.drop_nulls().unique().to_list(), key=lambda value: (isinstance(value, str), value))
+    answers: list[Answer] = column.drop_nulls().unique().to_list()
+    values = sorted(answers, key=lambda value: (isinstance(value, str), value))
     if len(values) < 2:
         raise DataError(f"Every outcome in '{column.name}' is the same", fix="Choose another target")
     if len(values) > 2:
-        order = ordered_labels(values) if column.dtype == pl.String else None
+        order = ordered_labels([str(value) for value in values]) if column.dtype == pl.String else None
         middle = f"'>= {order[len(order) // 2]}'" if order else f"'{values[0]}'"
         if column.dtype == pl.Float64:
-            middle = f"'>= {column.median():g}'"
+            middle = f"'>= {float(np.median([float(value) for value in column.drop_nulls()])):g}'"
         raise ConfigError(
             f"'{column.name}' has {len(values)} values: say which are wanted",
             where="target.good",

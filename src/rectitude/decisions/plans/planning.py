@@ -231,7 +231,9 @@ class Planner:
 
     def _judged(self, solved: Solved) -> tuple[Levels, Solved, tuple[dict[str, Any], ...]]:
         """The best plan that the judge accepts, among it and plans with other features."""
-        stay, rejected, forbidden = self.problem.stay, [], []
+        stay = self.problem.stay
+        rejected: list[dict[str, Any]] = []
+        forbidden: list[frozenset[str]] = []
         first = solved
         for _ in range(1 + self.policy.alternatives):
             levels = solved.levels
@@ -333,7 +335,7 @@ class Planner:
                     _ends(gains[1:]) if len(gains) > 1 else None,
                     shares.get(choice.unit),
                     item_sentence(choice.name, feature, before, after),
-                )  # fmt: skip
+                )
             )
         return tuple(sorted(items, key=lambda item: -item.gain))
 

@@ -17,11 +17,11 @@ class Policy(Settings):
     """How plans are made."""
 
     method: Method = "embedded"
-    """surrogate: gains read off level curves, milliseconds; embedded: the trained model itself; robust: its bootstraps."""
+    """surrogate: gains read off level curves (milliseconds); embedded: the trained model; robust: its bootstraps."""
     gain: GainKind = "curve"
-    """Gains of the surrogate: level curve (G2), the same against one's own attribution, or global weight times slope (G1)."""
+    """Of the surrogate: level curve (G2), the same against one's own attribution, or global weight × slope (G1)."""
     effort: EffortKind = "range"
-    """Size of a change: share of the range, shift in percentiles, log of the tail, or share of the range to the power 1.5."""
+    """Size of a change: share of the range, the same to the power 1.5, shift in percentiles, or log of the tail."""
     resistance_weight: float = Field(default=0.1, ge=0)
     """λ: log-odds that a unit of effort times resistance must bring (0–0.8)."""
     charge: float = Field(default=0.02, ge=0)

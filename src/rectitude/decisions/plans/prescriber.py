@@ -34,6 +34,10 @@ PEOPLE, MODELS, CURVES, SCHEMA = "people.parquet", "models.json", "curves.json",
 FOLD = "\0fold"
 
 
+def _silent(sentence: str) -> None:
+    """Say nothing."""
+
+
 class Prescriber:
     """Plans from a survey: which one or two changes go with a better outcome, and whether they are worth it.
 
@@ -73,7 +77,7 @@ class Prescriber:
         seed: int = 0,
         out: str | Path | None = None,
         overwrite: bool = False,
-        announce: Callable[[str], None] = lambda sentence: None,
+        announce: Callable[[str], None] = _silent,
     ) -> Prescriber:
         """Fit on a survey table.
 
@@ -215,8 +219,10 @@ class Prescriber:
         return Person(answers)
 
     def read_person(self, values: Mapping[str, Any], *, where: str = "the answers") -> Person:
-        """A person from a dictionary: answers by question, or these under ``answers`` with ``locked``, ``wishes``,
-        ``resistance`` (multipliers from 0.5 to 2) and ``readiness`` (1 to 5) beside them.
+        """A person from a dictionary: answers by question, or these under ``answers`` with more beside them.
+
+        Beside ``answers`` may stand ``locked``, ``wishes``, ``resistance`` (multipliers from 0.5 to 2) and
+        ``readiness`` (1 to 5).
 
         Raises:
             DataError: A question or answer is unknown.

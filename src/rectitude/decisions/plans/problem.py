@@ -313,7 +313,9 @@ class Builder:
         value = person[name]
         now = np.nan if value is None else question.code(value, where="the answers")
         allowed = self._allowed(question, now)
-        codes = np.array(sorted({*allowed, *([] if np.isnan(now) or now < 0 and feature.kind == "nominal" else [now])}))
+        codes = np.array(
+            sorted({*allowed, *([] if np.isnan(now) or (now < 0 and feature.kind == "nominal") else [now])})
+        )
         current = int(np.flatnonzero(codes == now)[0]) if (codes == now).any() else -1
         if current < 0:  # not answered, or a label the model has not seen: a level of its own, never advised
             codes, current = np.concatenate([[now], codes]), 0
@@ -395,7 +397,7 @@ class Builder:
     def _on_curve(levels: np.ndarray, curve: np.ndarray, codes: np.ndarray, kind: str) -> np.ndarray:
         if kind == "nominal":
             return np.array([curve[np.flatnonzero(levels == code)[0]] if code in levels else 0.0 for code in codes])
-        return np.interp(codes, levels, curve)
+        return np.asarray(np.interp(codes, levels, curve))
 
     # Rules, wishes and cuts, as clauses over levels and as weighted sums
 
@@ -479,7 +481,10 @@ class Builder:
                     why = "this person keeps it" if condition.name in person.locked else "a plan cannot change it"
                     yield Clause(f"wish '{text}', but {why}", "wish", {}, always=True)
                 continue
-            yield Clause(f"wish '{text}'", "wish", {found[0]: found[1]}, always=True)
+            which, holding = found
+            values = choices[which].values
+            reach = "" if holding else f", but a plan can only reach {', '.join(map(spoken, values))}"
+            yield Clause(f"wish '{text}'{reach}", "wish", {which: holding}, always=True)
 
     def _cuts(self, choices: Sequence[Choice]) -> dict[tuple[int, int], np.ndarray]:
         """Pairs of levels hardly anybody is at together; who is a rarity already may stay as rare in what stays."""

@@ -54,7 +54,7 @@ def cohort_page(
             f"{percent(1 - len(advised) / len(made))} to change nothing. {UNPROVEN}"
         )
     else:
-        lead = f"A prescriber for {good}. No plans have been made for a cohort yet: run 'rectitude plan report'. {UNPROVEN}"
+        lead = f"No plans have been made for a cohort yet: run 'rectitude plan report'. {UNPROVEN}"
     page = Page(f"Plans for {good}", lead, footer=f"Written by Rectitude {_version(prescriber)}. {CAUTION}")
     if made:
         page.section("What would change?", *_what(prescriber, made, advised), short="Changes")
@@ -90,7 +90,7 @@ def _what(
                 {"people": shares},
                 Axis("share of people", "%"),
                 of="Plan",
-            )  # fmt: skip
+            )
         )
     ]
     counts = Counter(item["feature"] for plan in advised for item in plan["plan"])
@@ -231,7 +231,7 @@ def _prediction(prescriber: Prescriber) -> list[Markup]:
                     {"found": found, "perfect": even},
                     Axis("predicted chance"),
                     Axis("share found"),
-                )  # fmt: skip
+                )
             )
         )
     people = metrics["people"]
@@ -304,12 +304,10 @@ def _items(prescriber: Prescriber, plan: Mapping[str, Any]) -> list[Markup]:
 
 
 def _sure(plan: Mapping[str, Any], good: str) -> list[Markup]:
-    ends = plan["p1_interval"] or (None, None)
+    low, high = (None, None) if plan["p1_interval"] is None else (100 * end for end in plan["p1_interval"])
     dots = [
         Dot("now", 100 * plan["p0"]),
-        Dot(
-            "after, by the model", 100 * plan["p1"], *(None if end is None else 100 * end for end in ends), chosen=True
-        ),
+        Dot("after, by the model", 100 * plan["p1"], low, high, chosen=True),
         Dot("now, by the judge", 100 * plan["p0_judge"]),
         Dot("after, by the judge", 100 * plan["p1_judge"]),
     ]
@@ -337,7 +335,7 @@ def frontier_chart(plan: Mapping[str, Any], good: str) -> Chart:
         for point in plan["frontier"]
     ]  # fmt: skip
     last, knee = points[-1], next((point for point in points if point.chosen), points[-1])
-    title = f"{knee.label.capitalize()} bring{'' if knee.label.endswith('s') else 's'} it to {knee.y:.0f} %, and the most there is to {last.y:.0f} %"
+    title = f"{knee.label.capitalize()}: a chance of {knee.y:.0f} %; the most in reach is {last.y:.0f} %"
     if len(points) == 1:
         title = "No change brings a gain"
     return frontier(

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rectitude.core.config import Settings, build, read_config
 from rectitude.core.errors import ConfigError, did_you_mean
@@ -87,7 +87,7 @@ class Rule(Settings):
     """… demands this one."""
     never: tuple[str, ...] = ()
     """Conditions that must not hold together."""
-    sum: dict[str, float] = {}
+    sum: dict[str, float] = Field(default_factory=dict)
     """Column to weight; the weighted sum must be within at_least and at_most."""
     at_most: float | None = None
     """Upper end of the sum."""
@@ -322,9 +322,7 @@ _GUIDE = """\
 def toml_text(values: Mapping[str, Any]) -> str:
     """The schema as TOML with a guide on top."""
     lines = [_GUIDE]
-    for key in ("notes", "keep", "household"):
-        if values.get(key):
-            lines.append(f"{key} = {_toml(values[key])}")
+    lines += [f"{key} = {_toml(values[key])}" for key in ("notes", "keep", "household") if values.get(key)]
     lines.append("\n[target]")
     lines += [f"{key} = {_toml(value)}" for key, value in values["target"].items()]
     for name, feature in values["features"].items():

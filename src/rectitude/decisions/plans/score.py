@@ -41,7 +41,7 @@ class Trees:
     @classmethod
     def of(cls, nodes: Sequence[tuple[int, float, int, int, float]], roots: Sequence[int]) -> Trees:
         """From (column, threshold, left, right, value) per node."""
-        rows = list(zip(*nodes, strict=True)) if nodes else [[], [], [], [], []]
+        rows: list[tuple[Any, ...]] = list(zip(*nodes, strict=True)) if nodes else [()] * 5
         integers = [np.array(rows[index], dtype=np.int32) for index in (0, 2, 3)]
         return cls(
             np.array(roots, dtype=np.int32),

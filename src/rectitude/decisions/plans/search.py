@@ -193,7 +193,8 @@ class Crowd:
         it can become (every table at its best over what is still open) falls short of ``value``, or it breaks a limit.
         """
         masks = [(1 << n) - 1 for n in self.n_levels]
-        plans, filled = self.stay[None, :], []
+        filled: list[int] = []
+        plans = self.stay[None, :]
         while len(filled) < len(masks) and 0 < len(plans) <= most and time.perf_counter() < until:
             filled.append(self._next(plans, filled, value))
             plans = self._grown(plans, filled, value)
@@ -216,7 +217,7 @@ class Crowd:
         return min(left, key=lambda choice: (len(self._grown(sample, [*filled, choice], value)), choice))
 
     def _promising(self, plans: np.ndarray, filled: list[int], value: float) -> np.ndarray:
-        """Which partial plans may still become good enough, bool [n]; what is not filled in stands at its current level."""
+        """Which partial plans may still become good enough, bool [n]; what is not filled in is still open."""
         aim, limits, choices = self.aim, self.limits, self.problem.choices
         open_ = [choice for choice in range(len(self.n_levels)) if choice not in filled]
         moved = (plans != self.stay)[:, filled]

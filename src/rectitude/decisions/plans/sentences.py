@@ -12,7 +12,7 @@ CAUTION = (
 
 
 def item_sentence(name: str, feature: Feature, before: Answer | None, after: Answer | None) -> str:
-    """``Lower alcohol from 5 to 2 drinks a day.``"""
+    """One change in words, such as ``Lower alcohol from 5 to 2 drinks a day``."""
     words = feature.label or name
     unit = f" {feature.unit}" if feature.unit else ""
     if before is None:

@@ -113,9 +113,8 @@ class Solver:
         # shortfall ≥ Σ_{b∈U}(mean − F_b)/B for every U: take for U the bootstraps that fall short here, and all but one
         kappa, found = self.policy.spread_weight, [mean]
         here = self.tables.values(np.array([self.problem.stay]))[0]
-        for short in (here < here.mean(), *(np.arange(n_scores) == b for b in range(n_scores))):
-            found.append(mean - kappa / n_scores * (short.sum() * mean - short))
-        return np.stack(found)
+        falling = (here < here.mean(), *(np.arange(n_scores) == b for b in range(n_scores)))
+        return np.stack([*found, *(mean - kappa / n_scores * (short.sum() * mean - short) for short in falling)])
 
     def limits(self, **other: Any) -> Limits:
         """The policy's limits, some of them replaced."""

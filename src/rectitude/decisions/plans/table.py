@@ -117,7 +117,8 @@ def clean(table: pl.DataFrame, schema: Schema, *, where: str = "the table", know
     Raises:
         DataError: A column is missing, no row is left, or all outcomes are the same.
     """
-    used, notes = schema.used(), []
+    used = schema.used()
+    notes: list[str] = []
     needed = [*used, *([schema.target.column] if known else []), *([schema.household] if schema.household else [])]
     needed += [Condition.parse(text, where="keep").name for text in schema.keep] if known else []
     for name in dict.fromkeys(needed):
