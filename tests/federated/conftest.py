@@ -14,8 +14,8 @@ def applicants(n: int = 2400, seed: int = 0) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     group = rng.choice(["a", "b"], p=[0.6, 0.4], size=n)
     merit = rng.normal(size=n)
-    proxy = rng.normal(size=n) + np.where(group == "b", 1.2, 0.0)
-    accepted = merit - 0.8 * (group == "b") + 0.4 * rng.normal(size=n) > 0
+    proxy = rng.normal(size=n) + np.where(group == "b", 2.0, 0.0)
+    accepted = merit - 1.5 * (group == "b") + 0.4 * rng.normal(size=n) > 0
     return pl.DataFrame(
         {
             "merit": merit,

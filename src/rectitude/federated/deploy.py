@@ -14,8 +14,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -26,9 +26,9 @@ from rectitude.federated.app import Progress
 from rectitude.federated.contracts import FederationError
 from rectitude.federated.flower import ENDED, EVENTS, outcome
 from rectitude.federated.plan import Plan
+from rectitude.federated.processes import HOST, free_ports, last_words, process, program
 from rectitude.federated.run import Workplace
 
-_HOST = "127.0.0.1"
 _STARTING = 180.0  # seconds a busy machine may need to start a process
 _LOOK = 0.3  # seconds between looks at what happens
 _VALID_DAYS = 30
@@ -62,7 +62,7 @@ __all__ = ["client", "server"]
 '''
 
 
-def write_certificates(folder: Path, host: str = _HOST) -> None:
+def write_certificates(folder: Path, host: str = HOST) -> None:
     """Make a certificate authority and a certificate of the server, valid for a month.
 
     Args:
@@ -159,7 +159,7 @@ def deploy(
         InfeasibleError: The tolerances cannot be kept.
     """
     for command in ("flower-superlink", "flower-supernode", "flwr"):
-        if _program(command) is None:
+        if program(command) is None:
             raise MissingExtraError("flwr", "fed", "A deployed federation")
     say = announce or (lambda _: None)
     folder = workplace.folder.resolve()
@@ -171,7 +171,7 @@ def deploy(
         part.mkdir(parents=True)
     write_certificates(tls)
     write_app(folder / "app", folder)
-    port, *node_ports = _free_ports(1 + plan.problem.n_clients)
+    port, *node_ports = free_ports(1 + plan.problem.n_clients)
     environment = {
         **os.environ,
         "FLWR_HOME": str(flower),
@@ -180,17 +180,17 @@ def deploy(
     }
     write_text(
         flower / "config.toml",
-        f'[superlink]\ndefault = "{_CONNECTION}"\n\n[superlink.{_CONNECTION}]\naddress = "{_HOST}:{port}"\n'
+        f'[superlink]\ndefault = "{_CONNECTION}"\n\n[superlink.{_CONNECTION}]\naddress = "{HOST}:{port}"\n'
         f'root-certificates = "{tls / "ca.crt"}"\n',
     )
     with ExitStack() as running:
 
         def start(name: str, *words: str) -> subprocess.Popen[bytes]:
-            return running.enter_context(_process(words, logs / f"{name}.log", environment))
+            return running.enter_context(process(words, logs / f"{name}.log", environment))
 
         superlink = start(
             "superlink",
-            *("flower-superlink", "--host", _HOST, "--port", str(port), "--disable-runtime-dependency-installation"),
+            *("flower-superlink", "--host", HOST, "--port", str(port), "--disable-runtime-dependency-installation"),
             *("--ssl-ca-certfile", str(tls / "ca.crt"), "--ssl-certfile", str(tls / "server.crt")),
             *("--ssl-keyfile", str(tls / "server.key")),
         )
@@ -201,7 +201,7 @@ def deploy(
                 continue
             nodes[index] = start(
                 f"supernode-{index}",
-                *("flower-supernode", "--superlink", f"{_HOST}:{port}", "--port", str(node_ports[index])),
+                *("flower-supernode", "--superlink", f"{HOST}:{port}", "--port", str(node_ports[index])),
                 *("--root-certificates", str(root_certificate or tls / "ca.crt"), "--max-retries", "3"),
                 *("--node-config", f'folder="{workplace.client(index).resolve()}" name="{name}"'),
             )
@@ -221,7 +221,7 @@ def _wait_for_end(
 ) -> None:
     """Until the server has left word; says on the way what it says, and which SuperNodes ended."""
     folder, heard = workplace.folder, 0
-    gone: set[int] = set()
+    gone: dict[int, str] = {}
     while not (folder / ENDED).exists():
         time.sleep(_LOOK)
         heard = _listen(folder / EVENTS, heard, say)
@@ -229,22 +229,20 @@ def _wait_for_end(
             watch(progress.traffic[-1].stage, progress.traffic[-1].round)
         for index, node in nodes.items():
             if index not in gone and node.poll() is not None:
-                gone.add(index)
-                say(
-                    f"The SuperNode of {plan.problem.clients[index]} ended: {_last_words(folder, f'supernode-{index}')}"
-                )
+                gone[index] = last_words(folder / "logs" / f"supernode-{index}.log")
+                say(f"The SuperNode of {plan.problem.clients[index]} ended: {gone[index]}")
         if len(nodes) - len(gone) < plan.min_clients and not workplace.checkpoint.exists():
             raise FederationError(
                 f"Only {len(nodes) - len(gone)} of the {plan.min_clients} SuperNodes needed could join SuperLink: "
-                f"{_last_words(folder, f'supernode-{min(gone)}') if gone else 'the others were not started'}",
+                f"{next(iter(gone.values()), 'the others were not started')}",
                 where=str(folder / "logs"),
                 fix="Look at their logs; a SuperNode is refused where it does not trust SuperLink's certificate",
             )
-        for name, process in (("superlink", superlink), ("flwr-run", submitted)):
-            code = process.poll()
+        for name, running in (("superlink", superlink), ("flwr-run", submitted)):
+            code = running.poll()
             if code not in (None, 0) or (name == "superlink" and code is not None):
                 raise FederationError(
-                    f"{name} ended with code {code}: {_last_words(folder, name)}",
+                    f"{name} ended with code {code}: {last_words(folder / 'logs' / f'{name}.log')}",
                     where=str(folder / "logs"),
                     fix="Completed rounds are kept: go on with --resume",
                 )
@@ -258,66 +256,6 @@ def _listen(events: Path, heard: int, say: Callable[[str], None]) -> int:
     return len(sentences)
 
 
-def _last_words(folder: Path, name: str) -> str:
-    """What a log says of an error, else its end."""
-    log = folder / "logs" / f"{name}.log"
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    said = [words for line in lines if (words := " ".join(line.strip("│╭╮╰╯─ ").split())) and words != "Error"]
-    telling = [line for line in said if "error" in line.lower() or "certificate" in line.lower()]
-    return " ".join(telling[-1:] or said[-4:] or ["nothing in its log"])[:400]
-
-
-@contextmanager
-def _process(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A process with its own log, and gone with all it started at the end of the block."""
-    program = _program(words[0])
-    with log.open("wb") as file:
-        process = subprocess.Popen(  # noqa: S603 -- our own words
-            [str(program), *words[1:]],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=dict(environment),
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    import signal
-
-    for sign, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
-        try:
-            os.killpg(process.pid, sign)  # its session: what it started ends with it
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
-
-
-def _program(name: str) -> Path | None:
-    beside = Path(sys.executable).parent / name
-    found = shutil.which(name)
-    return beside if beside.exists() else Path(found) if found else None
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((_HOST, 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
 def _wait_for_tls(port: int, authority: Path, superlink: subprocess.Popen[bytes], log: Path) -> None:
     context = ssl.create_default_context(cafile=str(authority))
     until = time.monotonic() + _STARTING
@@ -326,12 +264,10 @@ def _wait_for_tls(port: int, authority: Path, superlink: subprocess.Popen[bytes]
             break
         try:
             with (
-                socket.create_connection((_HOST, port), timeout=2) as raw,
-                context.wrap_socket(raw, server_hostname=_HOST),
+                socket.create_connection((HOST, port), timeout=2) as raw,
+                context.wrap_socket(raw, server_hostname=HOST),
             ):
                 return
         except OSError:
             time.sleep(_LOOK)
-    raise FederationError(
-        f"SuperLink did not come up: {_last_words(log.parent.parent, log.stem)}", where=str(log), fix="Look at its log"
-    )
+    raise FederationError(f"SuperLink did not come up: {last_words(log)}", where=str(log), fix="Look at its log")

@@ -282,8 +282,8 @@ def _messages(run: ReportInput) -> list[Markup]:
         blocks.append(
             prose(
                 f"Noise on counts and duals: ε = {number(spent['epsilon'], 2)} at δ = {spent['delta']:g} for one row "
-                f"more or less. It does not cover {', '.join(spent['not_covered'])}, the final evaluation, or what a client "
-                "first fits on its rows (calibrators, its own duals)."
+                f"more or less. It does not cover {', '.join(spent['not_covered'])}, the final evaluation, or what "
+                "a client first fits on its rows (calibrators, its own duals)."
             )
         )
     return blocks
