@@ -23,6 +23,10 @@ def fit(
     model: options.Model,
     config: options.Config = None,
     settings: options.Set = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", metavar="NAME", help="Training method, e.g. in-ucds; its settings: --set NAME.key=V."),
+    ] = None,
     split: options.Split = None,
     split_set: options.SplitSet = None,
     seed: options.Seed = 0,
@@ -54,6 +58,7 @@ def fit(
 
     Examples:
       rectitude fit ml-100k --model sasrec --set epochs=5 --seed 1 --out runs/sasrec
+      rectitude fit ml-100k --model pmf --method in-ucds --set in-ucds.weight=1 --out runs/fair
       rectitude fit ratings.csv --model ease --columns user=customer,item=sku --min-rating 4
     """
     given = options.layers(config, settings)
@@ -61,7 +66,7 @@ def fit(
     how = options.reading(
         columns, duplicates, min_rating, k_core, separator, encoding, form, time_format, ties, content
     )
-    _check_settings(model, given)
+    own, theirs = _check_settings(model, given, method or [])
 
     from rectitude.data.readers import load
     from rectitude.workflow.fitting import default_place, epochs_kept
@@ -69,13 +74,14 @@ def fit(
 
     dataset = load(data, announce=tell, **how)
     target = out or default_place(dataset, model, seed)
-    _announce(dataset, model, given, target, resume=resume)
+    _announce(dataset, model, own, theirs, target, resume=resume)
     begun = time.perf_counter()
     try:
         run = train(
             dataset,
             model,
             layers=given,
+            methods=method or (),
             split=divided_by,
             seed=seed,
             out=target,
@@ -90,19 +96,28 @@ def fit(
     _result(run, time.perf_counter() - begun, as_json=as_json)
 
 
-def _check_settings(model: str, given: dict[str, dict[str, Any]]) -> None:
-    """Refuse a mistyped name or setting before any data are read."""
+Layers = dict[str, dict[str, Any]]
+
+
+def _check_settings(model: str, given: Layers, methods: list[str]) -> tuple[Layers, Layers]:
+    """Refuse a mistyped name or setting before any data are read; the model's settings and those of each method."""
     from rectitude.core.config import build
     from rectitude.models.registry import model_class
+    from rectitude.training.registry import method_class, parted
 
     chosen = model_class(model).Config
+    known = {name: method_class(name) for name in methods}
+    own, theirs = parted(given, methods)
+    for name, values in theirs.items():
+        build(known[name].Config, values, where="--set")
     merged: dict[str, Any] = {}
-    for origin, values in given.items():
+    for origin, values in own.items():
         merged |= values
         build(chosen, merged, where=origin)
+    return own, theirs
 
 
-def _announce(dataset: Dataset, model: str, given: dict[str, dict[str, Any]], target: Path, *, resume: bool) -> None:
+def _announce(dataset: Dataset, model: str, given: Layers, methods: Layers, target: Path, *, resume: bool) -> None:
     """Say what is about to be done, with the origin of each setting."""
     from rectitude.core.config import origins
     from rectitude.models.registry import model_class
@@ -120,6 +135,9 @@ def _announce(dataset: Dataset, model: str, given: dict[str, dict[str, Any]], ta
         by_origin.setdefault(entry["origin"], []).append(f"{key}={_written(entry['value'])}")
     for origin, settings in sorted(by_origin.items(), key=lambda entry: entry[0] == "default"):
         tell(f"Settings by {origin}: {', '.join(settings)}")
+    for name, values in methods.items():
+        told = ", ".join(f"{key}={_written(value)}" for key, value in values.items())
+        tell(f"Method {name}: {told or 'as by default'}")
     if resume:
         kept = epochs_kept(target)
         tell(f"Going on after epoch {kept}" if kept else "No interrupted training is here; starting at the beginning")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rectitude.evaluation.intervals import CONFIDENCE, RESAMPLES, Interval, bootstrap_interval
-from rectitude.fairness.groups import ADVANTAGED, DISADVANTAGED, Groups
+from rectitude.data.groups import ADVANTAGED, DISADVANTAGED, Groups
 
 Floats = npt.NDArray[np.float64]
 
@@ -154,7 +154,7 @@ def m_uof(values: Floats, groups: Groups, users: npt.NDArray[np.integer[Any]], s
 
     Args:
         values: [Q], NDCG or F1 of each person judged.
-        groups: From :func:`rectitude.fairness.groups.activity_groups`.
+        groups: From :func:`rectitude.data.groups.activity_groups`.
         users: [Q], whose values they are.
         seed: Of resamplings and permutations.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 from torch.optim import Optimizer
 
+from rectitude.core.config import Settings
+from rectitude.data.dataset import Dataset
 from rectitude.models.base import Recommender
 
 if TYPE_CHECKING:
@@ -55,3 +57,21 @@ class Method:
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take back what :meth:`state` gave."""
+
+
+class ConfiguredMethod(Method):
+    """A method with a name on the command line, settings, and a source.
+
+    Args:
+        config: The method's own ``Config``.
+        dataset: For what it reads of people; the test fold is not to be looked at.
+    """
+
+    title: ClassVar[str]
+    """Name in tables."""
+    paper: ClassVar[str]
+    """Authors, title, venue and year."""
+    Config: ClassVar[type[Settings]] = Settings
+
+    def __init__(self, config: Settings, dataset: Dataset) -> None:
+        self.config, self.dataset = config, dataset

@@ -312,9 +312,7 @@ class _Editor:
                 continue
             row = {"step": float(done.steps), "loss": float(loss.detach()), **self._attacked()}
             done.trace.append(row)
-            distances = [
-                abs(accuracy - 1 / len(labels[labels >= 0].unique())) for accuracy, labels in self._looks(row)
-            ]
+            distances = [abs(accuracy - 1 / len(labels[labels >= 0].unique())) for accuracy, labels in self._looks(row)]
             near = near + 1 if max(distances) <= self.config.tolerance else 0
             if on_check is not None:
                 on_check(row)

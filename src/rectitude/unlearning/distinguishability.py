@@ -62,9 +62,7 @@ def bandwidth(vectors: Tensor) -> Tensor:
 
 def kernel(first: Tensor, second: Tensor, width: Tensor) -> Tensor:
     """Sum of :data:`N_KERNELS` Gaussian kernels exp(−‖x − y‖² / (b 2^m)), float [n, m] from [n, d] and [m, d]."""
-    squared = (
-        first.square().sum(1)[:, None] + second.square().sum(1)[None] - 2 * first @ second.T
-    ).clamp(min=0.0)
+    squared = (first.square().sum(1)[:, None] + second.square().sum(1)[None] - 2 * first @ second.T).clamp(min=0.0)
     # Bandwidths double, so each kernel is the square of the next wider one.
     widest = torch.exp(-squared / (width * 2 ** (N_KERNELS - 1)).clamp(min=1e-30))
     total = widest
@@ -87,7 +85,9 @@ def mmd2(first: Tensor, second: Tensor, width: Tensor | None = None) -> Tensor:
     """
     width = bandwidth(torch.cat([first, second])) if width is None else width
     return (
-        kernel(first, first, width).mean() + kernel(second, second, width).mean() - 2 * kernel(first, second, width).mean()
+        kernel(first, first, width).mean()
+        + kernel(second, second, width).mean()
+        - 2 * kernel(first, second, width).mean()
     )
 
 

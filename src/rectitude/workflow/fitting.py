@@ -22,7 +22,8 @@ from rectitude.models.registry import model_class
 from rectitude.runs.folder import LINEAGE, METRICS, RunFolder, now
 from rectitude.training.checkpoint import Checkpoint
 from rectitude.training.loggers import CsvLogger, Logger, MlflowLogger, TensorBoardLogger, Tracker
-from rectitude.training.methods import Method
+from rectitude.training.methods import ConfiguredMethod, Method
+from rectitude.training.registry import new_method, parted
 from rectitude.training.run import Run
 from rectitude.training.saving import describe_training, write_trained
 from rectitude.training.trainer import Trainer
@@ -42,7 +43,7 @@ def fit(
     split: str | SplitConfig | Mapping[str, Any] | None = None,
     seed: int = 0,
     out: str | Path | None = None,
-    methods: Sequence[Method] = (),
+    methods: Sequence[Method | str] = (),
     device: str = "auto",
     tracker: Tracker | None = None,
     resume: bool = False,
@@ -64,7 +65,7 @@ def fit(
             leave-one-out.
         seed: Of first parameters, batches, negatives and dropout.
         out: Run folder; ``runs/DATA-MODEL-sSEED`` by default.
-        methods: Training plug-ins.
+        methods: Training plug-ins, or their names; settings of a named one are given as ``NAME.key``.
         device: ``auto``, ``cpu`` or ``cuda``.
         tracker: ``tensorboard`` or ``mlflow`` besides the CSV curve.
         resume: Go on with an interrupted training.
@@ -79,6 +80,14 @@ def fit(
     """
     chosen = model_class(model)
     layers = {**(layers or {}), **({"settings": settings} if settings else {})}
+    named = [method for method in methods if isinstance(method, str)]
+    if methods and chosen.trained_by != "gradient":
+        raise ConfigError(
+            f"{chosen.title} is solved by a formula, and training methods attach to training by gradient",
+            where="--method",
+            fix="Use a model trained by gradient; 'rectitude models' says which are",
+        )
+    layers, of_methods = parted(layers, named)
     values = {key: value for layer in layers.values() for key, value in layer.items()}
     dataset = data if isinstance(data, Dataset) else load(data, announce=announce)
     target = Path(out) if out is not None else default_place(dataset, model, seed)
@@ -91,17 +100,22 @@ def fit(
     fresh = new_model(model, values, divided, seed, where=", ".join(layers) or "defaults")
     _check_content(dataset, fresh)
 
+    where = ", ".join(layers) or "defaults"
+    plugs = [
+        new_method(method, of_methods[method], dataset, where=where) if isinstance(method, str) else method
+        for method in methods
+    ]
     state = _TrainingState(target, resume=resume, overwrite=overwrite, is_main=is_main)
     trainer = Trainer(
         fresh,
         divided.development(),
         seed=seed,
         content=dataset.content,
-        methods=methods,
+        methods=plugs,
         device=device,
         checkpoint=state.checkpoint if fresh.trained_by == "gradient" else None,
         resume=resume,
-        identity=_identity(dataset, divided, fresh, seed),
+        identity=_identity(dataset, divided, fresh, seed) | ({"methods": _about_methods(plugs)} if plugs else {}),
         loggers=_loggers(state, tracker, fresh, target) if is_main and fresh.trained_by == "gradient" else (),
         progress=progress,
     )
@@ -117,7 +131,7 @@ def fit(
         "split": divided.protocol(),
         "data": _about(dataset, fresh),
         "training": describe_training(fresh, result),
-        "methods": [method.name for method in methods],
+        "methods": _about_methods(plugs),
         "notes": [*dataset.notes, *divided.notes],
     }
 
@@ -241,6 +255,16 @@ def _identity(dataset: Dataset, divided: Split, model: Recommender, seed: int) -
     }
     read = {name: about["hash"] for name, about in _content(dataset, model).items()}
     return {**identity, "content": read} if read else identity
+
+
+def _about_methods(methods: Sequence[Method]) -> list[dict[str, Any]]:
+    """Names and, where they have any, settings."""
+    return [
+        {"name": method.name, "settings": method.config.model_dump(mode="json")}
+        if isinstance(method, ConfiguredMethod)
+        else {"name": method.name}
+        for method in methods
+    ]
 
 
 def _loggers(state: _TrainingState, tracker: Tracker | None, model: Recommender, target: Path) -> list[Logger]:

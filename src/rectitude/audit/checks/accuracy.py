@@ -9,7 +9,7 @@ import numpy as np
 from rectitude.audit.checks.context import AuditContext, NotPossibleError
 from rectitude.audit.checks.finding import Finding
 from rectitude.evaluation.intervals import CONFIDENCE
-from rectitude.fairness.groups import ACTIVITY, Groups
+from rectitude.data.groups import ACTIVITY, Groups
 from rectitude.fairness.metrics import PERMUTATIONS, Gap, f1, gap, group_means, m_uof
 from rectitude.reporting.numbers import number
 
