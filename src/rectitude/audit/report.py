@@ -136,8 +136,10 @@ def _audit(run: ReportInput) -> list[Markup]:
         for finding in run.findings
     ]
     blocks = [table("What was checked, with 95 % intervals", ("Finding", "By", "Value", "Chance or reference"), rows)]
-    for finding in run.findings:
-        blocks.append(folded(finding.title, chart(finding.figure()), prose(finding.verdict, *finding.notes)))
+    blocks += [
+        folded(finding.title, chart(finding.figure()), prose(finding.verdict, *finding.notes))
+        for finding in run.findings
+    ]
     return blocks
 
 

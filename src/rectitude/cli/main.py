@@ -23,6 +23,7 @@ from rectitude.cli.models import models
 from rectitude.cli.plan import plan
 from rectitude.cli.recommend import recommend
 from rectitude.cli.report import report
+from rectitude.cli.reproduce import reproduce
 from rectitude.cli.route import route
 from rectitude.cli.tune import tune
 from rectitude.cli.unlearn import unlearn
@@ -64,7 +65,8 @@ app.add_typer(data, name="data")
 app.add_typer(plan, name="plan")
 app.add_typer(route, name="route")
 app.add_typer(unlearn, name="unlearn")
-for verb in (encode, fit, evaluate, audit, compare, recommend, export, report, tune, models, federate, classify, doctor, demo):
+VERBS = (encode, fit, evaluate, audit, compare, recommend, export, report, reproduce, tune, models)
+for verb in (*VERBS, federate, classify, doctor, demo):
     app.command(cls=Verb)(verb)
 
 

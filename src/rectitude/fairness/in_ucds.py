@@ -34,6 +34,7 @@ from torch.nn import functional as F
 from rectitude.core.config import Settings
 from rectitude.core.errors import ConfigError
 from rectitude.data.dataset import Dataset
+from rectitude.data.groups import ADVANTAGED, DISADVANTAGED, ActivityKey, Groups, activity_groups, default_key
 from rectitude.fairness.dominant_sets import (
     Affinity,
     ClusterSolver,
@@ -42,7 +43,6 @@ from rectitude.fairness.dominant_sets import (
     largest_eigenvalue,
     user_clusters,
 )
-from rectitude.data.groups import ADVANTAGED, DISADVANTAGED, ActivityKey, Groups, activity_groups, default_key
 from rectitude.models.base import Recommender
 from rectitude.models.query import Query
 from rectitude.training.methods import ConfiguredMethod

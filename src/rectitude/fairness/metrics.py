@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rectitude.evaluation.intervals import CONFIDENCE, RESAMPLES, Interval, bootstrap_interval
 from rectitude.data.groups import ADVANTAGED, DISADVANTAGED, Groups
+from rectitude.evaluation.intervals import CONFIDENCE, RESAMPLES, Interval, bootstrap_interval
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from rectitude.audit.checks.registry import check_names, run_checks
 from rectitude.core.errors import ConfigError
 from rectitude.data.columns import USER_ID
 from rectitude.data.dataset import Dataset
-from rectitude.evaluation.store import read_evaluation
 from rectitude.data.groups import ACTIVITY, Groups, activity_groups, attribute_groups, default_key
+from rectitude.evaluation.store import read_evaluation
 from rectitude.runs.folder import FINDINGS
 from rectitude.training.run import Run
 from rectitude.workflow.judging import NOTHING_TO_ASK, FoldName, evaluation_file, explain, fold_of, judge

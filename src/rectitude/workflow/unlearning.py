@@ -16,9 +16,9 @@ from rectitude.core.config import build
 from rectitude.core.errors import ConfigError, RunError
 from rectitude.core.files import sha256, write_bytes
 from rectitude.data.dataset import Dataset
+from rectitude.data.groups import Groups, activity_groups, attribute_groups, default_key
 from rectitude.data.split import Split
 from rectitude.evaluation.evaluator import evaluate_fold
-from rectitude.data.groups import Groups, activity_groups, attribute_groups, default_key
 from rectitude.fairness.metrics import gap
 from rectitude.models.query import Query
 from rectitude.models.ranking import masked_topk

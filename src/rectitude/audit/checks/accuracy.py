@@ -8,8 +8,8 @@ import numpy as np
 
 from rectitude.audit.checks.context import AuditContext, NotPossibleError
 from rectitude.audit.checks.finding import Finding
-from rectitude.evaluation.intervals import CONFIDENCE
 from rectitude.data.groups import ACTIVITY, Groups
+from rectitude.evaluation.intervals import CONFIDENCE
 from rectitude.fairness.metrics import PERMUTATIONS, Gap, f1, gap, group_means, m_uof
 from rectitude.reporting.numbers import number
 
@@ -82,9 +82,8 @@ def worst_group(audit: AuditContext) -> Iterator[Finding]:
     pairs = [one.crossed(other) for i, one in enumerate(every) for other in every[i + 1 :]]
     candidates = []
     for groups in [*every, *pairs]:
-        for found in group_means(audit.ndcg, audit.labels(groups), groups.names, audit.seed):
-            if found.n >= FEWEST_JUDGED:
-                candidates.append((found, groups.attribute))
+        means = group_means(audit.ndcg, audit.labels(groups), groups.names, audit.seed)
+        candidates += [(found, groups.attribute) for found in means if found.n >= FEWEST_JUDGED]
     if len(candidates) < 2:
         raise NotPossibleError(f"Fewer than two groups have {FEWEST_JUDGED} people in the fold")
     candidates.sort(key=lambda pair: pair[0].value)

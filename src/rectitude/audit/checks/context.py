@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from rectitude.core.errors import RectitudeError
 from rectitude.data.dataset import Dataset
+from rectitude.data.groups import ACTIVITY, Groups
 from rectitude.data.split import Fold, Split
 from rectitude.evaluation.evaluator import Evaluation
-from rectitude.data.groups import ACTIVITY, Groups
 from rectitude.models.base import Recommender
 
 Floats = npt.NDArray[np.float64]

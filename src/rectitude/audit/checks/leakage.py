@@ -105,7 +105,7 @@ def _leak(
 
 @torch.no_grad()
 def membership_leakage(audit: AuditContext) -> Iterator[Finding]:
-    """Can scores tell what a person did from what they did not show? The share of right guesses between one and the other.
+    """Can scores tell what a person did? The share of right guesses between a training item and a held-out one.
 
     Each person judged gives one pair: an item of their training history and one they chose later. An attacker who is
     told the two scores says that the higher one was in training. Popularity alone is the floor: it knows what is
@@ -151,7 +151,7 @@ def membership_leakage(audit: AuditContext) -> Iterator[Finding]:
         high=mean.high,
         floor=max(floor, 0.5),
         floor_name="by popularity or chance",
-        title=f"Scores {'tell' if leaks else 'do not tell'} what people did: {number(mean.value, 3)} of guesses are right",
+        title=f"Scores {'tell' if leaks else 'hide'} what people did: {number(mean.value, 3)} of guesses are right",
         verdict=(
             f"Popularity alone guesses {number(floor, 3)} right and chance 0.5. "
             + (
