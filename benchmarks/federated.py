@@ -72,7 +72,7 @@ def dial(method: str, name: str, values: Sequence[float]) -> list[Point]:
 
 TOLERANCES = (0.0, 0.01, 0.02, 0.04, 0.08)
 BASELINES = (Point("fairfed", ""), Point("qffl", ""), Point("fedprox", ""))
-LEARNT = (*dial("wassffed", "alpha", (0.9, 0.7, 0.5, 0.3, 0.1)), *dial("fedfb", "rate", (0.003, 0.01, 0.03, 0.1)))
+LEARNT = (*dial("wassffed", "alpha", (0.7, 0.5, 0.3)), *dial("fedfb", "rate", (0.01, 0.03, 0.1)))
 BINARY = (
     *(Point("fedavg", ""), *BASELINES),
     *post("threshold-global", TOLERANCES, ("g",)),
@@ -82,15 +82,14 @@ BINARY = (
     *post("fedfact-post", TOLERANCES),
     *post("fedfact-post", (0.01,), ("g", "l")),
     *post("fedfact-post", (0.01,), form="pairwise"),
-    *post("fedfact-in", (0.0, 0.01, 0.04)),
-    *post("fedfact-in", (0.01,), ("g", "l")),
+    *post("fedfact-in", (0.01, 0.04)),
     *LEARNT,
 )
 MULTI = (
     *(Point("fedavg", ""), *BASELINES),
     *post("fedfact-post", TOLERANCES),
     *post("fedfact-post", (0.01,), ("g", "l")),
-    *post("fedfact-in", (0.0, 0.01, 0.04)),
+    *post("fedfact-in", (0.01, 0.04)),
     *LEARNT,
 )
 ODDS = (

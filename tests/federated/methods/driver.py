@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
+from rectitude.federated.clients import federation_of
 from rectitude.federated.contracts import Arrays, ClientData, ClientHalf, Combined, Method, Problem, Rows
+from rectitude.federated.metrics import count_cells
+from rectitude.federated.partition import PARTS
+from rectitude.federated.registry import find
 
 
 @dataclass
@@ -73,3 +78,44 @@ def scored(rng: np.random.Generator, n: int, n_classes: int, n_groups: int, *, s
     eta /= eta.sum(1, keepdims=True)
     y = (rng.random((n, 1)) > eta.cumsum(1)).sum(1)
     return Rows(np.zeros((n, 1), np.float32), y.astype(np.int64), a.astype(np.int64), eta)
+
+
+def learnable(rng: np.random.Generator, n: int, n_groups: int = 2, n_classes: int = 2, *, bias: float = 1.0) -> Rows:
+    """Rows whose label depends on features, one of them a proxy of the group."""
+    a = rng.integers(0, n_groups, n)
+    X = rng.normal(size=(n, 4)).astype(np.float32)
+    X[:, 0] += bias * a
+    logits = np.zeros((n, n_classes))
+    logits[:, 1] = 1.5 * X[:, 0] + X[:, 1] - 0.75 * bias
+    if n_classes > 2:
+        logits[:, 2] = 1.2 * X[:, 2] - X[:, 0]
+    y = (logits + rng.gumbel(size=logits.shape)).argmax(1)
+    return Rows(X, y.astype(np.int64), a.astype(np.int64))
+
+
+def decided(outcome: Outcome, data: list[ClientData], part: str = "test") -> np.ndarray:
+    """Rows of each client by group, true and decided class, [N, G, m, m]."""
+    problem, found = outcome.method.problem, []
+    for each, personal in zip(data, outcome.personal, strict=True):
+        rows = getattr(each, part)
+        chosen = outcome.method.decide(
+            {"X": rows.X, "a": rows.a, "eta": rows.eta}, outcome.shared, personal, np.random.default_rng(0)
+        )
+        found.append(count_cells(rows.y, chosen, rows.a, problem.n_groups, problem.n_classes))
+    return np.stack(found)
+
+
+@cache
+def adult(alpha: float = 100.0, seed: int = 0) -> tuple[Problem, list[ClientData]]:
+    """Adult at five clients, with the probabilities of a model averaged over ten rounds."""
+    federation = federation_of("adult", n_clients=5, partition=f"dirichlet:{alpha:g}", seed=seed)
+    method = find("fedavg")(find("fedavg").Config(rounds=10), federation.problem)
+    weights = federate(method, list(federation.clients)).shared
+    scored_parts = [
+        {
+            part: replace(getattr(c, part), eta=method.probabilities({"X": getattr(c, part).X}, weights, {}))
+            for part in PARTS
+        }
+        for c in federation.clients
+    ]
+    return federation.problem, [replace(c, **parts) for c, parts in zip(federation.clients, scored_parts, strict=True)]

@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linprog
 
-from rectitude.federated.contracts import Floats, Integers
+from rectitude.federated.contracts import FederationError, Floats, Integers
 from rectitude.federated.methods.constraints import Events, event_weights, shifts
 
 _NEWTON_STEPS, _SWEEPS = 50, 200
@@ -324,6 +325,36 @@ def _bfgs(model: Floats, s: Floats, y: Floats, *, rescale: bool) -> Floats:
         y = mix * y + (1 - mix) * bent
         seen = float(s @ y)
     return np.asarray(model - np.outer(bent, bent) / expected + np.outer(y, y) / seen)
+
+
+def tightest(disparities: list[Floats]) -> tuple[float, Floats]:
+    """The smallest largest disparity of any mixture of decisions, and the duals that prove it.
+
+    The linear programme max z subject to z ≤ λ·D_t for every decision t and ‖λ‖₁ ≤ 1. A decision that does better for
+    these λ can be added, until there is none (column generation).
+
+    Args:
+        disparities: Of the decisions, [C, E] each.
+
+    Returns:
+        z, and λ [C, E].
+
+    Raises:
+        FederationError: The programme was not solved.
+    """
+    columns = np.stack([seen.ravel() for seen in disparities])  # [T, U]
+    n, u = columns.shape
+    solved = linprog(
+        np.append(np.zeros(2 * u), -1.0),
+        A_ub=np.concatenate([np.hstack([-columns, columns, np.ones((n, 1))]), np.append(np.ones(2 * u), 0.0)[None]]),
+        b_ub=np.append(np.zeros(n), 1.0),
+        bounds=[(0, None)] * (2 * u) + [(None, None)],
+        method="highs",
+    )
+    if solved.x is None:
+        raise FederationError(f"The tightest tolerance's linear programme was not solved: {solved.message}")
+    duals = np.asarray(solved.x[:u] - solved.x[u : 2 * u])
+    return float(solved.x[-1]), duals.reshape(disparities[0].shape)
 
 
 def first_curvature(weights: Floats, counts: Floats, events: Events) -> Floats:

@@ -53,10 +53,11 @@ from rectitude.federated.methods.duals import (
     first_curvature,
     gradient_step,
     minimise,
+    tightest,
 )
 
 STATS, DUAL, REACH = "stats", "dual", "reach"
-_SEARCH_ROUNDS = 20
+_SEARCH_ROUNDS = 40
 
 
 class FedFACTPostConfig(FairConfig):
@@ -230,7 +231,8 @@ class PostServer(ServerHalf):
         self.points: list[Floats] = []
         self.seen: list[Floats] = []
         self.round = 0
-        self.searching = False
+        self.found: Floats | None = None  # best λ, and the disparities there
+        self.searching = 0  # rounds spent on the tightest tolerance
         self.out_of_reach = 0
         self.asked_reach = self.done = False
 
@@ -240,14 +242,14 @@ class PostServer(ServerHalf):
         state: Arrays = {"flags": np.array(flags, np.int64), "members": np.array(self.members, np.int64)}
         if self.totals is not None:
             state |= {"totals": self.totals, "points": np.array(self.points), "seen": np.array(self.seen)}
-        return state
+        return state if self.found is None else state | {"found": self.found}
 
     def restore(self, state: Arrays) -> None:
         """Put a state back."""
-        self.round, searching, self.out_of_reach, asked, done = (int(flag) for flag in state["flags"])
-        self.searching, self.asked_reach, self.done = bool(searching), bool(asked), bool(done)
+        self.round, self.searching, self.out_of_reach, asked, done = (int(flag) for flag in state["flags"])
+        self.asked_reach, self.done = bool(asked), bool(done)
         self.members = tuple(int(k) for k in state["members"])
-        self.totals = state.get("totals")
+        self.totals, self.found = state.get("totals"), state.get("found")
         self.points, self.seen = list(state.get("points", ())), list(state.get("seen", ()))
 
     def ask(self) -> Exchange | None:
@@ -256,7 +258,8 @@ class PostServer(ServerHalf):
             return Exchange(STATS, {}, self.round + 1)
         if self.done and (self.asked_reach or not self.out_of_reach):
             return None
-        message: Arrays = {"lambda": self.points[-1], "totals": self.totals}
+        here = self.points[-1] if self.found is None or (self.searching and not self.done) else self.found[0]
+        message: Arrays = {"lambda": here, "totals": self.totals}
         if self.done:
             return Exchange(REACH, message, max(self.round, 1), requires=STATS)
         message["accuracy"] = np.asarray(0.0 if self.searching else 1.0)
@@ -288,39 +291,41 @@ class PostServer(ServerHalf):
         self.totals, self.members = np.asarray(combined.fields["counts"], np.float64), combined.replied
         weights = self.method.contrasts(self.totals)
         start = np.zeros((len(weights), len(self.method.events)))
-        self.points, self.seen = [self.points[-1] if self.points else start], []
+        self.points, self.seen, self.searching = [self.points[-1] if self.points else start], [], 0
         self.done = self.config.global_tolerance is None and self.config.local_tolerance is None
 
     def _take_rates(self, combined: Combined) -> None:
         assert self.totals is not None  # noqa: S101  duals are asked for once counts are there
         weights = self.method.contrasts(self.totals)
         self.seen.append(np.einsum("cge,ge->ce", weights, combined.fields["rates"]) / self.totals.sum())
-        self.out_of_reach = round(float(combined.fields["out_of_reach"]))
+        if self.config.local_tolerance is not None and not self.searching:
+            self.out_of_reach = round(float(combined.fields["out_of_reach"]))
         self.round += 1
         tolerance = self.config.global_tolerance
         if tolerance is None:
             self.done = True
             return
         if self.searching:
-            self._search(weights)
+            self._search()
             return
         following = self._next(weights, tolerance)
         if following is not None and self.round < self.config.rounds:
             self.points.append(following)
             return
         best = self._best(tolerance)
-        at_bound = np.abs(self.points[best]).sum() >= self.config.bound * (1 - 1e-6)
-        if at_bound and np.abs(self.seen[best]).max() > tolerance + 10 * self.config.precision:
-            self.searching, self.points, self.seen = True, [0 * self.points[best]], []
+        self.found = np.stack([self.points[best], self.seen[best]])
+        if np.abs(self.seen[best]).max(initial=0.0) > tolerance + 10 * self.config.precision:
+            self.searching = 1
+            self.points.append(tightest(self.seen)[1])
         else:
-            self.points, self.seen, self.done = [*self.points[: best + 1]], self.seen[: best + 1], True
+            self.done = True
 
     def _rule(self, tolerance: float) -> DualServer:
         return DualServer(np.zeros((0, 0, 0)), np.zeros((0, 0)), tolerance, self.config.bound, self.config.precision)
 
     def _best(self, tolerance: float) -> int:
         rule = self._rule(tolerance)
-        return int(np.argmin([rule.gap(point, seen) for point, seen in zip(self.points, self.seen, strict=True)]))
+        return int(np.argmin([rule.gap(point, seen) for point, seen in zip(self.points, self.seen, strict=False)]))
 
     def _next(self, weights: Floats, tolerance: float) -> Floats | None:
         assert self.totals is not None  # noqa: S101
@@ -333,28 +338,22 @@ class PostServer(ServerHalf):
         step = 0.6 / np.sqrt(1 + len(self.points) / 5) / np.diag(curvature).reshape(self.points[-1].shape)
         return gradient_step(self.points[-1], self.seen[-1], tolerance, self.config.bound, step)
 
-    def _search(self, weights: Floats) -> None:
-        """Look for the tightest tolerance: the largest disparity is minimised, whatever the accuracy."""
-        assert self.totals is not None  # noqa: S101
-        curvature = first_curvature(weights, self.totals, self.method.events)
-        rule = DualServer(weights, curvature, 0.0, 1.0, self.config.precision)
-        following = rule.next(self.points, self.seen) if len(self.points) < _SEARCH_ROUNDS else None
-        if following is not None:
-            self.points.append(following)
+    def _search(self) -> None:
+        """Look for the tightest tolerance any mixture of decisions keeps, whatever its accuracy."""
+        before, (reached, duals) = tightest(self.seen[:-1])[0], tightest(self.seen)
+        gained = before - float((self.points[-1] * self.seen[-1]).sum())
+        if gained > self.config.precision and self.searching < _SEARCH_ROUNDS:
+            self.searching += 1
+            self.points.append(duals)
             return
-        tightest = min(float(np.abs(seen).max()) for seen in self.seen)
         asked = self.config.global_tolerance
-        if asked is not None and tightest > asked:
+        if asked is not None and reached > asked + self.config.precision:
             raise InfeasibleError(
                 f"No decision keeps the global gap within {asked:g}",
                 where="--global",
-                fix=f"The tightest that was reached is {tightest:.4f}; ask for that, or loosen the local tolerances",
+                fix=f"The tightest that was reached is {reached:.4f}; ask for that, or loosen the local tolerances",
             )
-        raise InfeasibleError(
-            f"The global gap could not be brought to {asked:g} with duals of norm {self.config.bound:g}",
-            where="bound",
-            fix=f"A gap of {tightest:.4f} is reachable: raise the bound (--set bound={10 * self.config.bound:g})",
-        )
+        self.done = True  # it can be kept, and was not in these rounds: the notes say so
 
     def _refuse_local(self, reach: Floats) -> None:
         names = self.method.problem.clients
@@ -375,15 +374,17 @@ class PostServer(ServerHalf):
         """Duals, totals and the shift of every client's scores [G, E]."""
         if self.totals is None:
             raise ConfigError("The duals are not known yet", fix="Run the method to its end")
-        best = self._best(self.config.global_tolerance or 0.0) if self.seen else -1
-        duals = self.points[best] if self.config.global_tolerance is not None else 0 * self.points[-1]
+        duals = self.points[-1] if self.found is None else self.found[0]
         shift = shifts(duals, self.method.contrasts(self.totals))
         return {"lambda": duals, "totals": self.totals, "shift": shift}
 
     def notes(self) -> dict[str, Any]:
         """Duals and the largest disparity of every round."""
+        found = [] if self.found is None else self.found.tolist()
         return {
-            "global_duals": self.points[-1].tolist() if self.points else [],
+            "global_duals": found[0] if found else [],
+            "calibration_disparity": float(np.abs(found[1]).max(initial=0.0)) if found else None,
+            "converged": not self.searching,
             "disparity_by_round": [float(np.abs(seen).max(initial=0.0)) for seen in self.seen],
             "clients_out_of_reach": self.out_of_reach,
         }

@@ -1,9 +1,10 @@
 """Threshold post-processing: each group gets a threshold of its own, from pooled histograms or at each client alone.
 
 For every group the decision is a probability of acceptance that rises with the score: a mixture of thresholds, with
-weight d_b ≥ 0 on the one below bin b. The most accurate mixture within the tolerance solves a linear programme. ``threshold-global``
-solves it once on the sum of all clients' histograms (what one would do with pooled data); ``threshold-local`` at each
-client on its own, without communication, so that nothing is promised about all clients together.
+weight d_b ≥ 0 on the one below bin b. The most accurate mixture within the tolerance solves a linear programme.
+``threshold-global`` solves it once on the sum of all clients' histograms (what one would do with pooled data);
+``threshold-local`` at each client on its own, without communication, so that nothing is promised about all clients
+together.
 
 Source: Hardt, Price and Srebro, "Equality of Opportunity in Supervised Learning", NeurIPS 2016, arXiv 1610.02413; local
 form as in "A Post-Processing-Based Fair Federated Learning Framework", arXiv 2501.15318. Departure: a tolerance.

@@ -55,7 +55,6 @@ from rectitude.federated.training import (
 
 HISTOGRAM, FAIR = "histogram", "fair"
 Barycentre = Literal["w2", "w1", "mixture"]
-_LEVELS = 1000
 
 
 class WassFFedConfig(TrainingConfig):
@@ -298,36 +297,43 @@ def target_gradient(
 def transport_tables(histogram: Floats, kind: Barycentre = "w2") -> Floats:
     """Where the barycentre of the groups sends each rounded score, float64, of the histogram's shape.
 
-    A score's rank is that of the middle of its bin. Groups weigh by their rows; a group without rows keeps its scores.
+    A bin's target is the mean of the barycentre's quantiles over the ranks of its rows. Groups weigh by their rows; a
+    group without rows keeps its scores.
 
     Args:
         histogram: Rows by group and grid point, [..., G, B+1].
         kind: Of barycentre.
     """
-    bins = histogram.shape[-1] - 1
-    grid = np.linspace(0.0, 1.0, bins + 1)
     tables = np.empty_like(histogram, dtype=np.float64)
     for index in np.ndindex(histogram.shape[:-2]):
-        tables[index] = _transport(histogram[index], grid, kind)
+        tables[index] = _transport(histogram[index], kind)
     return tables
 
 
-def _transport(counts: Floats, grid: Floats, kind: Barycentre) -> Floats:
+def _transport(counts: Floats, kind: Barycentre) -> Floats:
+    grid = np.linspace(0.0, 1.0, counts.shape[1])
     sizes = counts.sum(axis=1)
     present = sizes > 0
     table = np.broadcast_to(grid, counts.shape).copy()
     if not present.any():
         return table
     share = sizes[present] / sizes.sum()
-    cdf = np.cumsum(counts[present], axis=1) / sizes[present, None]
-    middle = cdf - counts[present] / sizes[present, None] / 2
-    levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
+    cdf = np.minimum(np.cumsum(counts[present], axis=1) / sizes[present, None], 1.0)
+    pooled = share @ cdf
+    levels = np.unique(np.concatenate([[0.0, 1.0], cdf.ravel(), pooled]))
+    width, middle = np.diff(levels), (levels[1:] + levels[:-1]) / 2  # between levels all quantiles are constant
     if kind == "mixture":
-        quantiles = quantile(share @ cdf, levels, grid)
+        quantiles = quantile(pooled, middle, grid)
     else:
-        each = np.stack([quantile(row, levels, grid) for row in cdf])
+        each = np.stack([quantile(row, middle, grid) for row in cdf])
         quantiles = share @ each if kind == "w2" else _weighted_median(each, share)
-    table[present] = np.stack([np.interp(row, levels, quantiles) for row in middle])
+    integral = np.concatenate([[0.0], np.cumsum(quantiles * width)])
+    for group, ranks in zip(np.flatnonzero(present), cdf, strict=True):
+        ends = np.concatenate([[0.0], ranks])
+        mass = np.diff(ends)
+        inside = np.diff(np.interp(ends, levels, integral)) / np.where(mass > 0, mass, 1.0)
+        empty = quantiles[np.minimum(np.searchsorted(middle, ranks), len(quantiles) - 1)]
+        table[group] = np.where(mass > 1e-12, inside, empty)
     return table
 
 
@@ -339,8 +345,8 @@ def quantile(cdf: Floats, levels: Floats, grid: Floats) -> Floats:
         levels: u, [U].
         grid: Values of s, [B+1].
     """
-    at = np.searchsorted(cdf, levels - 1e-6, side="left")  # rounding errors at u = 1 must not run past the last bin
-    return grid[np.minimum(at, len(grid) - 1)]
+    at = np.searchsorted(cdf, levels - 1e-12, side="left")
+    return np.asarray(grid[np.minimum(at, len(grid) - 1)])  # rounding errors at u = 1 must not run past the last bin
 
 
 def _weighted_median(values: Floats, weights: Floats) -> Floats:
