@@ -49,7 +49,17 @@ def planted(n_users: int = 60, n_items: int = 40, length: int = 20, seed: int = 
     items_table = pl.DataFrame(
         {"item_id": [f"i{i}" for i in range(n_items)], "title": [f"Title {i}" for i in range(n_items)]}
     )
-    return Dataset("tiny", interactions, users, items_table)
+    return Dataset("tiny", interactions, users, items_table, content=ring_content(n_items, rng))
+
+
+def ring_content(n_items: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Two modalities that both tell where on the ring an item is; one item has no picture."""
+    angle = 2 * np.pi * np.arange(n_items) / n_items
+    waves = np.stack([wave(n * angle) for n in (1, 2, 3, 5, 8) for wave in (np.sin, np.cos)], 1)
+    text = np.hstack([waves, 0.2 * rng.normal(size=(n_items, 6))]).astype(np.float32)
+    image = np.hstack([waves[:, 4:], 0.2 * rng.normal(size=(n_items, 4))]).astype(np.float32)
+    image[7] = np.nan
+    return {"text": text, "image": image}
 
 
 @pytest.fixture(scope="session")

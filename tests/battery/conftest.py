@@ -25,6 +25,9 @@ SMALL: dict[str, Any] = {
     "n_factors": 16,
     "n_hidden": 32,
     "n_latent": 16,
+    "n_content": 8,
+    "n_clusters": 4,
+    "n_diffusion": 10,
     "n_blocks": 1,
     "max_length": 12,
     "batch_size": 32,
@@ -79,14 +82,14 @@ def fresh(divided: Split) -> Fresh:
 
 
 @pytest.fixture(scope="session")
-def train(divided: Split, fresh: Fresh) -> Train:
+def train(divided: Split, fresh: Fresh, tiny: Dataset) -> Train:
     """``train(name, seed=0, trainer={…}, **settings)``: a small trained model."""
 
     def run(name: str, seed: int = 0, trainer: dict[str, Any] | None = None, **values: Any) -> Trained:
         model = fresh(name, seed, **values)
         torch.manual_seed(12345)  # nothing may depend on what was drawn before
         try:
-            result = Trainer(model, divided, seed=seed, progress=False, **(trainer or {})).train()
+            result = Trainer(model, divided, seed=seed, content=tiny.content, progress=False, **(trainer or {})).train()
         except MissingExtraError as error:
             pytest.skip(str(error))
         return Trained(model, result)

@@ -241,7 +241,7 @@ def test_people_and_items_without_training_data_do_no_harm(
 ) -> None:
     apart = split(tiny, SplitConfig(rule=rule)).development()
     model = new_model(recommender, fresh(recommender, epochs=1).config.model_dump(), apart, seed=0)
-    Trainer(model, apart, progress=False).train()
+    Trainer(model, apart, content=tiny.content, progress=False).train()
     judged = evaluate_fold(model, apart.valid)
     assert (judged.lists[:, :10] >= 0).all()
     assert np.isfinite(judged.list_scores[:, :10]).all()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from rectitude.data.dataset import Dataset
 from rectitude.data.split import Split
 from rectitude.evaluation.evaluator import evaluate_fold
 from rectitude.models.base import Recommender
@@ -35,10 +36,10 @@ def untimed(curve: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def test_a_loss_is_named_finite_terms_whose_gradient_reaches_every_parameter(
-    learner: str, fresh: Any, divided: Split
+    learner: str, fresh: Any, divided: Split, tiny: Dataset
 ) -> None:
     model = fresh(learner, dropout=0.0).train()
-    model.prepare(divided.train)
+    model.prepare(divided.train, tiny.content)
     reached: dict[str, Tensor] = {}
     for batch in model.batches(divided.train).epoch(torch.Generator().manual_seed(0)):
         assert batch.n_targets > 0
@@ -56,9 +57,9 @@ def test_a_loss_is_named_finite_terms_whose_gradient_reaches_every_parameter(
     assert [name for name, total in reached.items() if not total.any()] == []
 
 
-def test_a_loss_may_be_asked_for_twice(learner: str, fresh: Any, divided: Split) -> None:
+def test_a_loss_may_be_asked_for_twice(learner: str, fresh: Any, divided: Split, tiny: Dataset) -> None:
     model = fresh(learner).train()
-    model.prepare(divided.train)
+    model.prepare(divided.train, tiny.content)
     batch = next(iter(model.batches(divided.train).epoch(torch.Generator().manual_seed(0))))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     values = []
@@ -69,9 +70,9 @@ def test_a_loss_may_be_asked_for_twice(learner: str, fresh: Any, divided: Split)
     assert [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])] == []
 
 
-def test_the_parts_of_a_batch_are_losses_too(learner: str, fresh: Any, divided: Split) -> None:
+def test_the_parts_of_a_batch_are_losses_too(learner: str, fresh: Any, divided: Split, tiny: Dataset) -> None:
     model = fresh(learner, dropout=0.0)
-    model.prepare(divided.train)
+    model.prepare(divided.train, tiny.content)
     batch = next(iter(model.batches(divided.train).epoch(torch.Generator().manual_seed(0))))
     parts = [batch.part(index, 2) for index in range(2)]
     assert sum(part.n_targets for part in parts) == batch.n_targets
@@ -214,7 +215,7 @@ def test_a_method_may_take_the_step_itself(learner: str, train: Any) -> None:
     assert sum(second > first for first, second in moved.losses) > 0.9 * len(moved.losses)
 
 
-def test_the_best_parameters_are_kept(learner: str, fresh: Any, divided: Split, tmp_path: Path) -> None:
+def test_the_best_parameters_are_kept(learner: str, fresh: Any, divided: Split, tiny: Dataset, tmp_path: Path) -> None:
     class Spoil(Method):
         """Makes the model worse from the third epoch on."""
 
@@ -225,7 +226,7 @@ def test_the_best_parameters_are_kept(learner: str, fresh: Any, divided: Split, 
                         parameter.mul_(-1.0) if trainer.epoch == 2 else parameter.normal_()
 
     model = fresh(learner, epochs=30, patience=3)
-    result = Trainer(model, divided, methods=[Spoil()], progress=False).train()
+    result = Trainer(model, divided, content=tiny.content, methods=[Spoil()], progress=False).train()
     values = [row["valid_ndcg@10"] for row in result.curve]
     assert result.stopped == "patience"
     assert result.best_epoch == 1 + max(range(len(values)), key=values.__getitem__)

@@ -27,6 +27,7 @@ _OURS = {
     "gru4rec": "rectitude.models.sequential.gru4rec:GRU4Rec",
     "sasrec": "rectitude.models.sequential.sasrec:SASRec",
     "bert4rec": "rectitude.models.sequential.bert4rec:BERT4Rec",
+    "prism": "rectitude.models.multimodal.prism:PRISM",
     "vlm4rec": "rectitude.models.multimodal.vlm4rec:VLM4Rec",
 }
 

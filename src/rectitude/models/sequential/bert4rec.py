@@ -120,8 +120,7 @@ class BERT4Rec(SequentialRecommender):
 
     def states(self, inputs: Tensor) -> Tensor:
         """Int64 [B, L], right-padded with I, masks as I + 1, to [B, L, d]. Every position reads every item."""
-        table = torch.cat([self.items.weight, self.mask])
-        embedded = F.embedding(inputs, table, padding_idx=self.n_items)
+        embedded = self.embed(inputs, torch.cat([self.items.weight, self.mask]))
         states: Tensor = self.encoder(embedded, padding_bias(inputs == self.n_items))
         return states
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -55,7 +54,7 @@ class GRU4Rec(SequentialRecommender):
 
     def states(self, inputs: Tensor) -> Tensor:
         """Int64 [B, L] to [B, L, d]; padding is on the right, where it cannot be read."""
-        embedded = self.input_dropout(F.embedding(inputs, self.items.weight, padding_idx=self.n_items))
+        embedded = self.input_dropout(self.embed(inputs))
         hidden, _ = self.recurrent(embedded)
         states: Tensor = self.project(self.output_dropout(hidden))
         return states

@@ -19,6 +19,7 @@ Letters: B batch, L length, d width, I items.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -89,12 +90,15 @@ class SequentialRecommender(Recommender):
 
     causal: ClassVar[bool] = True
     """The state at t has read positions 0 to t only; what the shifted targets of :meth:`batches` demand."""
+    n_paths: ClassVar[int] = 1
+    """Embeddings of an item that the encoder reads side by side; each can be enriched."""
     reads: ClassVar[frozenset[Reads]] = frozenset({"history"})
     serves_new_users: ClassVar[bool] = True
     config: SequentialConfig
 
     def __init__(self, config: SequentialConfig, n_users: int, n_items: int) -> None:
         super().__init__(config, n_users, n_items)
+        self.enrich: Callable[[Tensor, Tensor, int], Tensor] | None = None
         self.items = nn.Embedding(n_items + 1, config.n_factors, padding_idx=n_items)
         nn.init.normal_(self.items.weight, std=0.02)
         with torch.no_grad():
@@ -103,6 +107,22 @@ class SequentialRecommender(Recommender):
     def states(self, inputs: Tensor) -> Tensor:
         """Int64 [B, L], right-padded with I, to [B, L, d]."""
         raise NotImplementedError
+
+    def embed(self, inputs: Tensor, table: Tensor | None = None, path: int = 0) -> Tensor:
+        """What the encoder reads at each position: the item's embedding and whatever a module around the model adds.
+
+        Args:
+            inputs: int64 [B, L].
+            table: float [≥ I + 1, d] to look up in, the item embeddings if None.
+            path: Which of the ``n_paths`` embeddings it is.
+        """
+        table = self.items.weight if table is None else table
+        embedded = F.embedding(inputs, table, padding_idx=self.n_items)
+        return embedded if self.enrich is None else self.enrich(embedded, inputs, path)
+
+    def item_table(self) -> Tensor:
+        """float [≥ I, d], what states are compared with in training."""
+        return self.items.weight
 
     def batches(self, train: Histories) -> SequenceBatches:
         """Shifted windows with shared negatives."""
@@ -124,7 +144,7 @@ class SequentialRecommender(Recommender):
         real = targets >= 0
         if not bool(real.all()):
             states, targets = states[real], targets[real]
-        loss = next_item_loss(self.config.loss, states, self.items.weight, targets, batch.negatives, self.n_items)
+        loss = next_item_loss(self.config.loss, states, self.item_table(), targets, batch.negatives, self.n_items)
         return {"next_item": loss}
 
     def query_vectors(self, query: Query) -> Tensor:
@@ -141,7 +161,7 @@ class SequentialRecommender(Recommender):
 
     def item_vectors(self) -> Tensor:
         """The input embeddings serve as output weights too."""
-        return self.items.weight[: self.n_items]
+        return self.item_table()[: self.n_items]
 
 
 class SASRec(SequentialRecommender):
@@ -164,6 +184,5 @@ class SASRec(SequentialRecommender):
 
     def states(self, inputs: Tensor) -> Tensor:
         """Int64 [B, L] to [B, L, d]."""
-        embedded = F.embedding(inputs, self.items.weight, padding_idx=self.n_items)
-        states: Tensor = self.encoder(embedded, causal_bias(inputs.shape[1], inputs.device))
+        states: Tensor = self.encoder(self.embed(inputs), causal_bias(inputs.shape[1], inputs.device))
         return states
