@@ -17,7 +17,10 @@ import pytest
 from rectitude.federated.clients import federation_of
 from rectitude.federated.contracts import FederationError
 from rectitude.federated.deploy import deploy, write_certificates
+from rectitude.federated.flower import apps_in, drive, outcome
+from rectitude.federated.grid import LocalGrid
 from rectitude.federated.plan import Plan, Stage
+from rectitude.federated.registry import METHODS, find
 from rectitude.federated.run import Finished, Workplace, carry_out, in_process, new_run_id
 
 
@@ -57,7 +60,9 @@ def test_superlink_over_tls_gives_the_numbers_of_one_process(table: pl.DataFrame
 def test_a_supernode_that_does_not_trust_the_certificate_takes_no_part(table: pl.DataFrame, tmp_path: Path) -> None:
     plan, workplace, _ = prepared(table, tmp_path / "work")
     write_certificates(tmp_path / "other")
-    with pytest.raises(FederationError, match=r"Only 0 of the 2 SuperNodes needed could join SuperLink.*certificate"):
+    with pytest.raises(
+        FederationError, match=r"Only [01] of the 2 SuperNodes needed could join SuperLink.*certificate"
+    ):
         deploy(plan, workplace, root_certificate=tmp_path / "other" / "ca.crt")
     assert workplace.progress() is None
 
@@ -123,3 +128,22 @@ def test_a_port_that_is_free_can_be_listened_on() -> None:
     assert len(set(ports)) == 3
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", ports[0]))
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_client_that_is_a_new_process_at_every_message_gives_the_same_numbers(
+    method: str, table: pl.DataFrame, tmp_path: Path
+) -> None:
+    """Everything a client half needs is in its rows and its state, which it reads from files each time."""
+    federation = federation_of(table, n_clients=2, partition="dirichlet:5", seed=1)
+    post = find(method).stage == "post"
+    first = (Stage("fedavg", {"rounds": 1}),) if post else ()
+    plan = Plan(new_run_id(), federation.problem, (*first, Stage(method, {"rounds": 3}, base=0 if post else None)))
+    workplace = Workplace(tmp_path / "work")
+    workplace.prepare(plan, federation.clients)
+    expected = in_process(plan, federation.clients)
+    server, client = apps_in(workplace.folder)
+    grid = LocalGrid(client, [{"partition-id": 0}, {"partition-id": 1}])
+    drive(grid, workplace.folder)
+    assert server is not None
+    assert_same(expected, Finished(outcome(workplace), workplace.personal(plan)))

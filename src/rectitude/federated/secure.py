@@ -1,6 +1,6 @@
 """Secure aggregation by pairwise masks: the server learns a sum and none of its terms.
 
-Every pair of clients agrees on a secret (X25519) and stretches it to a stream of 64-bit words (ChaCha20). Of the two,
+Every pair of clients agrees on a secret (X25519) and stretches it to a stream of 64-bit words (SHAKE-256). Of the two,
 the one with the lower number adds the stream to its reply and the other subtracts it, modulo 2⁶⁴, so that the sum over
 all clients of a round is what it would be without masks, exactly, while each reply alone is uniformly random.
 
@@ -18,7 +18,7 @@ federations of tens of organisations rather than of millions of phones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
+from hashlib import sha256, shake_256
 
 import numpy as np
 import numpy.typing as npt
@@ -92,11 +92,7 @@ def decode(words: Words, scale: float) -> Array:
 
 
 def _stream(secret: bytes, occasion: str, n_words: int) -> Words:
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
-
-    key = sha256(secret + occasion.encode()).digest()
-    encryptor = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
-    return np.frombuffer(encryptor.update(bytes(8 * n_words)), "<u8").astype(np.uint64)
+    return np.frombuffer(shake_256(secret + occasion.encode()).digest(8 * n_words), "<u8").astype(np.uint64)
 
 
 def _x25519() -> object:
