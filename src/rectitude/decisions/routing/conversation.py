@@ -156,6 +156,7 @@ def ground(
         for atom in clause.any:
             if atom.ref_model is None:
                 atoms.append(atom)
+                questions += _strangers(atom, catalogue)
                 continue
             found = _ground(atom, catalogue, request, last)
             if isinstance(found, str):
@@ -168,6 +169,17 @@ def ground(
         else:
             grounded.append(clause.model_copy(update={"any": tuple(atoms)}))
     return grounded, questions, notes
+
+
+def _strangers(atom: Atom, catalogue: Catalogue) -> list[str]:
+    """Questions about named models that the catalogue does not have; the wish itself stays."""
+    if atom.attr != "model" or not isinstance(atom.value, tuple):
+        return []
+    return [
+        f"The catalogue has no model '{name}'. Which one is meant?"
+        for name in atom.value
+        if not catalogue.rows_named(name) and name not in catalogue.position
+    ]
 
 
 def _ground(atom: Atom, catalogue: Catalogue, request: Request, last: str | None) -> tuple[Atom, str] | str:

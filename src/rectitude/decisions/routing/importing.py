@@ -310,12 +310,17 @@ class _Table:
             raise DataError(f"A score of {bad[0]:g} is not in 0 to 100", where=f"{self.where}, column '{column}'")
         return values
 
-    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Ids and titles."""
+    def model_column(self) -> str:
+        """The column that names the models."""
         column = next((each for each in self.all if _ALIASES.get(each, each) == "model"), None)
         if column is None:
             shown = ", ".join(self.all[:8])
             raise DataError(f"The catalogue has no column 'model'; it has {shown}", where=self.where)
+        return column
+
+    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Ids and titles."""
+        column = self.model_column()
         models, given = (
             self.texts(column),
             next((each for each in ("provider", "litellm_provider") if each in self.all), ""),
@@ -456,7 +461,7 @@ def _parts(cell: Any) -> set[str]:
 
 def _brand(model: str) -> str | None:
     """Family of a model by its name."""
-    words = model.casefold().rpartition("/")[2].rpartition(":")[0] or model.casefold().rpartition("/")[2]
+    words = model.casefold().rpartition("/")[2].partition(":")[0]
     pieces = words.replace("_", "-").replace(" ", "-").replace(".", "-").split("-")
     for family, (_, starts) in FAMILIES.items():
         if any(words.startswith(start) for start in starts):
@@ -484,7 +489,8 @@ def _derive(
     if "status" in table.all:
         status = table.texts("status")
         ordered.setdefault("deprecated", np.array([float(each == "deprecated") for each in status]))
-    family = [_brand(name) for name in ids]
+    models = [str(name) for name in table.texts(table.model_column())]
+    family = [_brand(name) for name in models]
     if "family" in categories:
         codes, values = categories["family"]
         own = [None if code < 0 else values[code] for code in codes]
@@ -493,7 +499,7 @@ def _derive(
         ]
     categories["family"] = _coded(family)
     if "maker" not in categories:
-        categories["maker"] = _coded([_maker(name, brand) for name, brand in zip(ids, family, strict=True)])
+        categories["maker"] = _coded([_maker(name, brand) for name, brand in zip(models, family, strict=True)])
     codes, values = categories["maker"]
     makers = [None if code < 0 else company(values[code]) for code in codes]
     providers: list[str | None] = [None] * count
@@ -513,6 +519,6 @@ def _derive(
 def _maker(name: str, family: str | None) -> str | None:
     if family in FAMILIES:
         return FAMILIES[family][0]
-    path = name.rpartition(":")[2].split("/") if ":" in name and "/" in name.rpartition(":")[2] else name.split("/")
+    path = name.split("/")
     known = {company(part) for part in path[:-1]} & {maker for maker, _ in FAMILIES.values()}
     return known.pop() if len(known) == 1 else None

@@ -204,6 +204,11 @@ _DATE = re.compile(
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MAGNITUDE = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9}
+VERSIONED = re.compile(
+    rf"(?<![\w-])(?:{'|'.join(start for _, starts in FAMILIES.values() for start in starts if len(start) > 2)})"
+    r"(?:[- ]?v?\d[\w.]*)(?:-\w+)*(?<![.-])"
+)
+"""A family's name with a version: the name of a model, known or not."""
 STOPWORDS = frozenset(
     "a an the i i'd i'm im me my we our us you your it its it's this that these those there is are be been am was were "
     "to of in on at for from with by as so if or and also too either both please thanks thank kindly could would will "
@@ -305,6 +310,7 @@ def scan(text: str, original: str) -> list[Mention]:
         if match.end() > match.start()
     ]
     found = [m for m in found if m.unit not in _AMBIGUOUS or original[m.start].isupper()]
+    found = [m for m in found if text[m.start : m.end] != "us" or original[m.start : m.end] == "US"]
     for mention in found:
         mention.hard = mention.hard or text[mention.start : mention.end].startswith(("gdpr", "on-prem", "on prem"))
     found += [

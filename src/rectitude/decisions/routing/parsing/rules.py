@@ -17,7 +17,7 @@ from rectitude.core.errors import ConfigError
 from rectitude.decisions.routing.attributes import attribute
 from rectitude.decisions.routing.catalogue import plain
 from rectitude.decisions.routing.clauses import Atom, Clause, Guard
-from rectitude.decisions.routing.parsing.lexicon import ATTACK, SOFTENING, STOPWORDS, Mention, scan
+from rectitude.decisions.routing.parsing.lexicon import ATTACK, SOFTENING, STOPWORDS, VERSIONED, Mention, scan
 from rectitude.decisions.routing.parsing.sentences import SIZES, Item, Machine, direction
 
 LONGEST = 4000
@@ -149,7 +149,19 @@ class _Reader:
                 if names and (last - first > 1 or re.search(r"[a-z].*\d", spoken)):
                     found.append(Mention("entity", start, end, attr="model", value=tuple(names)))
                     break
-        return found
+        return found + self._versions(found)
+
+    def _versions(self, found: list[Mention]) -> list[Mention]:
+        """Names of a family with a version that are no whole name: the models they begin, or one nobody has."""
+        more = []
+        for match in VERSIONED.finditer(self.text):
+            if any(m.start < match.end() and match.start() < m.end for m in found):
+                continue
+            spoken = plain(match[0])
+            begun = tuple(name for name in self.names if name.startswith(spoken))
+            value = begun if 0 < len(begun) <= 40 else (spoken,)
+            more.append(Mention("entity", match.start(), match.end(), attr="model", value=value))
+        return more
 
     # ---- one sentence --------------------------------------------------------------------------------------------
 
