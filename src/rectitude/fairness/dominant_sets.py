@@ -14,12 +14,12 @@ With y = x_A / x_i the conditions of optimality are the linear complementarity p
     (α·1 − A_AA) y + (cᵀy)·1 ≥ c,   y ≥ 0,   with equality wherever y_j > 0,
 
 so x_i = 1 / (1 + Σy) and the weights of the cluster are w = y / Σy. Where all of A is in the cluster, y solves a linear
-system: with R = (α·1 − A_AA)⁻¹ and r = R·1, y = R c − s r and s = cᵀRc / (1 + cᵀr). Other rows are finished by projected
-Gauss-Seidel sweeps, begun from there.
+system: with R = (α·1 − A_AA)⁻¹ and r = R·1, y = R c − s r and s = cᵀRc / (1 + cᵀr). Other rows are finished by
+projected Gauss-Seidel sweeps, begun from there.
 
-Departures: the released code takes α = 0.0011 (an estimate of the eigenvalue that is always zero), so that nothing binds
-the cluster to i, runs five unnormalised steps, and counts shared items of the test fold too; here α is what the theory
-asks for and only training items are read.
+Departures: the released code takes α = 0.0011 (an estimate of the eigenvalue that is always zero), so that nothing
+binds the cluster to i, runs five unnormalised steps, and counts shared items of the test fold too; here α is what the
+theory asks for and only training items are read.
 
 Letters: U people, n disadvantaged people of a block, a advantaged people, k neighbours kept.
 """
@@ -41,7 +41,7 @@ from rectitude.data.histories import Histories
 Floats = npt.NDArray[np.floating[Any]]
 Affinity = Literal["cosine", "count", "jaccard"]
 
-SWEEPS = 40
+SWEEPS = 300
 """Most Gauss-Seidel sweeps."""
 EXACT_UP_TO = 512
 """Advantaged people up to which the whole problem is solved for everybody."""
@@ -157,7 +157,7 @@ def user_clusters(
 
 def largest_eigenvalue(block: Floats) -> float:
     """Of a symmetric non-negative matrix [a, a]."""
-    if len(block) < 3:
+    if len(block) < 50 or not block.any():
         return float(np.linalg.eigvalsh(block)[-1])
     start = np.ones(len(block))  # the leading eigenvector of a non-negative matrix is non-negative
     found = eigsh(block.astype(np.float64), k=1, which="LA", v0=start, return_eigenvectors=False, tol=1e-8)
@@ -235,7 +235,7 @@ class ClusterSolver:
 def _sweep(
     block: npt.NDArray[np.float64], c: npt.NDArray[np.float64], y: npt.NDArray[np.float64], alpha: float
 ) -> npt.NDArray[np.float64]:
-    """Projected Gauss-Seidel, y [a, n] from c [a, n] and a start [a, n]; some people at a time, to stay in the cache."""
+    """Projected Gauss-Seidel, y [a, n] from c and a start [a, n]; some people at a time, to stay in the cache."""
     c, y = np.ascontiguousarray(c), np.ascontiguousarray(y)
     for start in range(0, y.shape[1], 256):
         some, at = np.ascontiguousarray(c[:, start : start + 256]), np.ascontiguousarray(y[:, start : start + 256])
@@ -251,7 +251,7 @@ def _sweep(
                 along += some[j] * change
                 at[j] = new
                 moved = max(moved, float(np.abs(change).max()))
-            if moved < 1e-8 * scale:
+            if moved < 1e-6 * scale:
                 break
         y[:, start : start + 256] = at
     return y

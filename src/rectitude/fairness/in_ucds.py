@@ -4,8 +4,8 @@ Source: Han et al., "In-processing User Constrained Dominant Sets for User-Orien
 ACM MM 2023, arXiv:2309.01335; reproducibility companion arXiv:2503.23040.
 
 Before training, the constrained dominant set of every disadvantaged person i is found among the advantaged people
-(:mod:`rectitude.fairness.dominant_sets`). Each step adds λ Σ_i ‖p_i − stopgrad(Σ_j w_ij p_j)‖², p being the model's user
-vectors: only the disadvantaged move, the advantaged are where they move to.
+(:mod:`rectitude.fairness.dominant_sets`). Each step adds λ Σ_i ‖p_i − stopgrad(Σ_j w_ij p_j)‖², p being the model's
+user vectors: only the disadvantaged move, the advantaged are where they move to.
 
 Departures: clusters come from training items alone and from α as the theory wants it (the released code counts the test
 items too and its α binds nothing). The cluster's centre with the set's own weights takes the place of three uniform
@@ -74,7 +74,7 @@ class InUCDSConfig(FairnessConfig):
     affinity: Literal["cosine", "count", "jaccard", "embedding_cosine"] = "cosine"
     """How alike two people are: by their training items, or by the model's own vectors (begins with cosine)."""
     coefficient: float = Field(1.1, gt=1)
-    """α over the largest eigenvalue among the advantaged; near 1 gives all the same hubs, large ones plain neighbours."""
+    """α over the largest eigenvalue among the advantaged; near 1: the same hubs for all, large: plain neighbours."""
     weights: Literal["cds", "uniform"] = "cds"
     """Weights within a cluster: those of the dominant set, or equal ones as in the released code."""
     neighbours: Literal["cds", "random"] = "cds"

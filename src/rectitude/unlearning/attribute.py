@@ -127,8 +127,7 @@ def check_possible(model: Recommender) -> None:
             fix=(
                 "Train with protection instead (fit --method d2d-training or adversarial)"
                 if model.has_user_vectors() and model.trained_by == "gradient"
-                else "Only its lists can leak ('rectitude audit' says whether they do); leave people's histories out to "
-                "forget them"
+                else "Only its lists can leak, and 'rectitude audit' says whether they do"
             ),
         )
 
@@ -218,7 +217,7 @@ class _Editor:
     # ---- losses --------------------------------------------------------------------------------------------------
 
     def _standard(self) -> dict[str, Tensor]:
-        """Each table in standard deviations of its original coordinates, and all side by side where there are several."""
+        """Each table in standard deviations of its original coordinates, and all side by side if several."""
         found = {name: self.original[name] / self.scale[name] + move for name, move in self.moves.items()}
         return found if len(found) == 1 else found | {"all": torch.cat(list(found.values()), 1)}
 
@@ -279,7 +278,7 @@ class _Editor:
         parts = [self.model.score_pairs(self._moved(rows), items[rows]) for rows in everybody.split(step)]
         scores = torch.cat(parts)
         unit = scores[:, : self.config.n_listed].std(1).mean().clamp(min=1e-8)
-        # An item drawn from below that stands in the list after all guards nothing: its place is taken by the last one's.
+        # An item drawn from below that stands in the list after all guards nothing: the lowest one takes its place.
         last = scores[:, self.config.n_listed - 1 : self.config.n_listed]
         guards = scores[:, self.config.n_listed :] < last - self.config.margin * unit
         fallback = scores.argmin(1, keepdim=True)

@@ -1,10 +1,11 @@
 """Protection while training: what unlearning afterwards is compared with.
 
-Source: Ganhör, Penz, Rekabsaz, Lesota, Schedl, "Unlearning Protected User Attributes in Recommendations with Adversarial
-Training", SIGIR 2022, arXiv:2206.04500 (a discriminator behind a gradient reversal), and D2D in training (arXiv:2310.05847).
+Source: Ganhör, Penz, Rekabsaz, Lesota, Schedl, "Unlearning Protected User Attributes in Recommendations with
+Adversarial Training", SIGIR 2022, arXiv:2206.04500 (a discriminator behind a gradient reversal), and D2D in training
+(Chen et al., arXiv:2310.05847).
 
-Departures: the D2D term is computed every ``every`` steps on a sample of people and weighted by that number, in place of
-the released full matrix every 50th step; the adversary has an optimiser of its own.
+Departures: the D2D term is computed every ``every`` steps on a sample of people and weighted by that number, in place
+of the released full matrix every 50th step; the adversary has an optimiser of its own.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rectitude.core.config import build, origins
-from rectitude.core.errors import DataError, RunError
+from rectitude.core.errors import ConfigError, DataError, RunError
 from rectitude.data.columns import SPLIT
 from rectitude.data.content import FOLDER as CONTENT
 from rectitude.data.content import describe_content

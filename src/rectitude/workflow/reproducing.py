@@ -297,14 +297,12 @@ class _UnlearningGrid(_Grid):
         groups = attribute_groups(self.dataset.users, cell.attribute)
         settings = self.of_method(cell)
         kind = settings.pop("method", cell.method)
-        began = time.process_time()
         trained = 0.0
         if kind == "original":
             model, trained = self.original(cell)
             remedy = 0.0
         elif kind in _REMEDIES:
             model, trained = self.original(cell)
-            began = time.process_time()
             config = UnlearningConfig(loss=kind, **settings)
             done = unlearn(model, [Target(groups.attribute, groups.labels)], self.split.train, config, seed=cell.seed)
             remedy = done.cpu_seconds
