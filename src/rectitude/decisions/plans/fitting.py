@@ -150,7 +150,7 @@ def fit(people: People, schema: Schema, settings: FitSettings, *, seed: int, ann
         )
         announce(f"Planner: {planner.candidate.words}, from {len(learn):,} people")
         rest = where[JUDGE]
-        others = [one for one in CANDIDATES if one.family != planner.candidate.family and one.family != "logistic"]
+        others = [one for one in CANDIDATES if one.family != planner.candidate.family]
         judge = choose_and_fit(
             x[rest], y[rest], others, monotone=np.zeros(encoder.n_columns, dtype=int), groups=_part(groups, rest),
             seed=seed + 1, n_folds=settings.inner_folds, tick=tick,
