@@ -108,6 +108,13 @@ def federate(
         typer.Option("--noise", metavar="Z", help="Differential privacy of counts and duals: the noise multiplier."),
     ] = None,
     delta: Annotated[float, typer.Option("--delta", metavar="D", help="Delta of differential privacy.")] = 1e-5,
+    prepare: Annotated[
+        bool,
+        typer.Option("--prepare", help="Write what SuperLink and SuperNodes need, say how to start them, and stop."),
+    ] = False,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Of SuperLink, for --prepare and its certificate.")
+    ] = "127.0.0.1",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="RUN", help="Run folder; runs/DATA-METHOD-sSEED if not given.")
     ] = None,
@@ -128,6 +135,7 @@ def federate(
     from rectitude.core.config import parse_assignments
     from rectitude.federated.federate import Request
     from rectitude.federated.federate import federate as carry_out
+    from rectitude.federated.federate import prepare as write_down
 
     request = Request(
         method=method,
@@ -152,12 +160,46 @@ def federate(
         against=against,
         seeds=seeds,
     )
+    if prepare:
+        folder = write_down(data, request, out=out, host=host, overwrite=overwrite, announce=tell)
+        _next_steps(folder, host, ctx.obj, as_json=as_json)
+        return
     try:
         run = carry_out(data, request, out=out, resume=resume, overwrite=overwrite, announce=tell)
     except KeyboardInterrupt as interrupt:
         words = ctx.obj if "--resume" in ctx.obj else [*ctx.obj, "--resume"]
         raise Stopped("Stopped", fix=f"Go on with: rectitude {shlex.join(words)}") from interrupt
     _result(run, as_json=as_json)
+
+
+def _next_steps(folder: Path, host: str, words: list[str], *, as_json: bool) -> None:
+    """The commands with which a prepared federation is carried out by hand."""
+    clients = sorted((entry.name for entry in (folder / "clients").iterdir()), key=int)
+    address, tls = f"{host}:8000", folder / "tls"
+    again = shlex.join([word for word in words if word not in ("--prepare", "--json")] + ["--resume"])
+    steps = {
+        "superlink": f"flower-superlink --host {host} --port 8000 --disable-runtime-dependency-installation "
+        f"--ssl-ca-certfile {tls}/ca.crt --ssl-certfile {tls}/server.crt --ssl-keyfile {tls}/server.key",
+        "supernodes": [
+            f"flower-supernode --superlink {address} --root-certificates {tls}/ca.crt --port {9100 + int(client)} "
+            f"--node-config 'folder=\"{(folder / 'clients' / client).resolve()}\"'"
+            for client in clients
+        ],
+        "connection": f'[superlink.federation]\naddress = "{address}"\nroot-certificates = "{tls.resolve()}/ca.crt"',
+        "run": f"flwr run {folder}/app federation --stream",
+        "collect": f"rectitude {again}",
+    }
+    if as_json:
+        emit({"folder": str(folder), "clients": len(clients), **steps})
+        return
+    line(f"Prepared  {folder}")
+    line(f"Server    {steps['superlink']}")
+    for step in steps["supernodes"]:
+        line(f"Client    {step}")
+    line("Connection, to be put into config.toml of FLWR_HOME:")
+    line(str(steps["connection"]))
+    line(f"Start     {steps['run']}")
+    line(f"Collect   {steps['collect']}")
 
 
 def _global(text: str | None) -> float | None:

@@ -119,7 +119,7 @@ def federate(
     settings = _settings(request)
     Partition.parse(request.partition)
     people = data if isinstance(data, People) else _people(data, request, say)
-    target = Path(out) if out is not None else Path("runs") / f"{people.name}-{request.method}-s{request.seed}"
+    target = _target(people, request, out)
     workplace = Workplace(target.with_name(f"{target.name}.federation"))
     RunFolder.check_target(target, overwrite=overwrite or (resume and workplace.begun))
     _check_workplace(workplace, resume=resume, overwrite=overwrite)
@@ -146,6 +146,49 @@ def federate(
     folder = _write(target, federation, request, plan, finished, comparison, (seconds, cpu), overwrite or resume)
     workplace.remove()
     return folder
+
+
+def prepare(
+    data: str | Path | pl.DataFrame | People,
+    request: Request,
+    *,
+    out: str | Path | None = None,
+    host: str = "127.0.0.1",
+    overwrite: bool = False,
+    announce: Callable[[str], None] | None = None,
+) -> Path:
+    """Write everything that SuperLink and SuperNodes need for a run into a folder, and stop there.
+
+    The folder holds the plan, ``app`` for ``flwr run``, ``tls`` with certificates, and ``clients/K``, which is all that
+    goes to client K's machine. When the run has ended, :func:`federate` with ``resume=True`` makes a run folder of it.
+
+    Args:
+        data: As for :func:`federate`.
+        request: As for :func:`federate`.
+        out: Where the run folder will be; the folder is beside it.
+        host: Address or name of SuperLink, for its certificate.
+        overwrite: Drop a run of this name that was cut off.
+        announce: Called with each sentence about what was guessed or dropped.
+
+    Raises:
+        ConfigError: A name or setting is unknown or does not fit.
+        DataError: The table cannot be used.
+        RunError: Something is where the run should go.
+    """
+    from rectitude.federated.deploy import write_app, write_certificates
+
+    say = announce or (lambda _: None)
+    settings = _settings(request)
+    people = data if isinstance(data, People) else _people(data, request, say)
+    target = _target(people, request, out)
+    workplace = Workplace(target.with_name(f"{target.name}.federation"))
+    RunFolder.check_target(target, overwrite=overwrite)
+    _check_workplace(workplace, resume=False, overwrite=overwrite)
+    federation = _federation(people, request, request.seed, say)
+    workplace.prepare(_plan(federation, request, settings), federation.clients)
+    write_app(workplace.folder / "app", workplace.folder.resolve())
+    write_certificates(workplace.folder / "tls", host)
+    return workplace.folder
 
 
 # ---- what is asked for -------------------------------------------------------------------------------------------
@@ -196,6 +239,10 @@ def _merged(layers: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
 
 def _people(data: str | Path | pl.DataFrame, request: Request, say: Callable[[str], None]) -> People:
     return read_people(data, label=request.label, attribute=request.attribute, drop=request.drop, announce=say)
+
+
+def _target(people: People, request: Request, out: str | Path | None) -> Path:
+    return Path(out) if out is not None else Path("runs") / f"{people.name}-{request.method}-s{request.seed}"
 
 
 def _federation(people: People, request: Request, seed: int, say: Callable[[str], None] | None) -> Federation:

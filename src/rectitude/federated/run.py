@@ -209,7 +209,9 @@ def carry_out(
         MissingExtraError: What the engine needs is not installed.
     """
     if engine == "in-process":
-        return in_process(plan, clients, workplace=workplace, announce=announce, watch=watch)
+        done = in_process(plan, clients, workplace=workplace, announce=announce, watch=watch)
+        filed = workplace.personal(plan)  # of clients that ran elsewhere before, where there are such
+        return Finished(done.progress, {k: own if any(own.values()) else done.personal[k] for k, own in filed.items()})
     if engine == "simulation":
         from rectitude.federated.simulate import simulate
 
