@@ -31,7 +31,6 @@ from rectitude.federated.methods.constraints import Events, event_weights, shift
 _NEWTON_STEPS, _SWEEPS = 50, 200
 _TURNED = 0.25
 """A slope that rises again by more than this part of its fall tells of too long a step."""
-_DOWN, _ACROSS = (slice(None), None), (None, slice(None))
 _LARGEST_MOVE = 0.3
 """By how much a round may move a score."""
 
@@ -64,6 +63,15 @@ class Population:
         self.weight = weight
         self.to_class = np.eye(self.eta.shape[0])[events.predicted].T  # [m, E]
         self.same_class = events.predicted[:, None] == events.predicted
+        self._weights: Floats | None = None
+        self._by_dual = np.zeros((0, 0))
+
+    def as_matrix(self, weights: Floats) -> Floats:
+        """W [C, G, E] as the matrix from rates to disparities, [C·E, G·E]; the last one asked for is kept."""
+        if self._weights is not weights:
+            by_dual = np.einsum("cge,ef->cegf", weights, np.eye(weights.shape[2]))
+            self._weights, self._by_dual = weights, by_dual.reshape(len(weights) * weights.shape[2], -1)
+        return self._by_dual
 
     def soft(self, shift: Floats, beta: Floats, accuracy: float = 1.0) -> tuple[float, Floats]:
         """Smoothed value and soft decision.
@@ -77,11 +85,23 @@ class Population:
             Σ_i β·logsumexp(s_i/β), and q float64 [m, r].
         """
         scores = accuracy * self.eta - self.to_class @ (shift.T[:, self.groups] * self.phi)
+        if len(scores) == 2:
+            return self._soft_of_two(scores, beta)
         top = scores.max(axis=0)
         q = np.exp((scores - top) / beta)
         norm = q.sum(axis=0)
         q /= norm
         return float(self.weight @ (top + beta * np.log(norm))), q
+
+    def _soft_of_two(self, scores: Floats, beta: Floats) -> tuple[float, Floats]:
+        """:meth:`soft` for two classes: the same, with one exponential a cell."""
+        margin = np.abs(scores[1] - scores[0])
+        small = np.exp(-margin / beta)
+        norm = 1 + small
+        value = self.weight @ (np.maximum(scores[0], scores[1]) + beta * np.log(norm))
+        larger = 1 / norm
+        first = np.where(scores[0] >= scores[1], larger, 1 - larger)
+        return float(value), np.stack([first, 1 - first])
 
     def rates(self, q: Floats) -> Floats:
         """Σ_{i in group} φ_e q_{j(e)}: what the disparities are weighted sums of, float64 [G, E]."""
@@ -146,9 +166,7 @@ def minimise(
         precision: Largest violation of the optimality conditions, in units of disparity.
     """
     n, groups, events = population.n, weights.shape[1], weights.shape[2]
-    by_dual = np.einsum("cge,ef->cegf", weights, np.eye(events)).reshape(-1, groups * events)  # W as a matrix
-    blocks = np.zeros((groups * events, groups * events))
-    row, column = (np.arange(groups)[:, None, None] * events + np.arange(events)[side] for side in (_DOWN, _ACROSS))
+    by_dual = population.as_matrix(weights)
     duals = start.ravel().copy()
 
     def evaluate(duals: Floats) -> tuple[float, Floats, Floats]:
@@ -162,8 +180,12 @@ def minimise(
         if optimality_gap(duals, disparity, tolerance, bound) <= precision:
             break
         steps += 1
-        blocks[row, column] = population.curvature(q, beta)
-        hessian = by_dual @ blocks @ by_dual.T / n
+        curvature = population.curvature(q, beta)
+        if events == 1:
+            hessian = (by_dual * curvature[:, 0, 0]) @ by_dual.T / n
+        else:
+            parts = by_dual.reshape(len(by_dual), groups, events)
+            hessian = np.einsum("uge,gef,vgf->uv", parts, curvature, parts) / n
         target = proximal(hessian, -disparity, duals, tolerance, bound)
         step = 1.0
         while True:
@@ -218,6 +240,11 @@ def proximal(hessian: Floats, gradient: Floats, at: Floats, penalty: float, boun
         penalty: Of the ℓ₁ norm.
         bound: Of the ℓ₁ norm.
     """
+    if len(at) == 1:  # the usual case, two groups and two classes, without a search
+        curve = max(float(hessian[0, 0]), 1e-12)
+        free = curve * float(at[0]) - float(gradient[0])
+        size = min(max(abs(free) - penalty, 0.0) / curve, bound)
+        return np.array([size if free > 0 else -size])
     found = _coordinate_descent(hessian, gradient, at, penalty)
     if np.abs(found).sum() <= bound:
         return found
