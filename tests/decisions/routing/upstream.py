@@ -30,7 +30,7 @@ class Upstream:
         self.asked: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.open = self.most_open = 0
-        self.gap = 0.0
+        self.wait_for = 0
 
     async def chat(self, request: Request) -> Response:
         body = await request.json()
@@ -61,7 +61,8 @@ class Upstream:
                 return
             for number, word in enumerate(["I ", "am ", model]):
                 yield event(model, {"content": word}, None)
-                await asyncio.sleep(self.gap)
+                while self.most_open < self.wait_for:
+                    await asyncio.sleep(0.005)
                 if does == "cut" and number == 1:
                     return
                 if does == "reset" and number == 1:
@@ -90,10 +91,13 @@ def serving(app: Any) -> Iterator[str]:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="critical", lifespan="on", ws="none", timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server did not start"
         time.sleep(0.01)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

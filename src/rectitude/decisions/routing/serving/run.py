@@ -31,4 +31,4 @@ def run_server(app: Any, listener: socket.socket) -> None:
     """Serve until stopped; neither addresses nor bodies of requests are logged."""
     import uvicorn
 
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
+    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none")).run(sockets=[listener])
