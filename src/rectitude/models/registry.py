@@ -27,7 +27,10 @@ _OURS = {
     "gru4rec": "rectitude.models.sequential.gru4rec:GRU4Rec",
     "sasrec": "rectitude.models.sequential.sasrec:SASRec",
     "bert4rec": "rectitude.models.sequential.bert4rec:BERT4Rec",
+    "stosa": "rectitude.models.sequential.stosa:STOSA",
+    "indirec": "rectitude.models.sequential.indirec:InDiRec",
     "prism": "rectitude.models.multimodal.prism:PRISM",
+    "anchorrec": "rectitude.models.multimodal.anchorrec:AnchorRec",
     "vlm4rec": "rectitude.models.multimodal.vlm4rec:VLM4Rec",
 }
 
