@@ -42,4 +42,4 @@ def test_the_script_of_a_deployment_uses_commands_that_exist() -> None:
     command = typer.main.get_command(app)
     options = {option for parameter in command.commands["federate"].params for option in parameter.opts}  # type: ignore[attr-defined]
     for words in re.findall(r'(?:rectitude federate|"\$\{federate\[@\][^"]*") (.*)', script):
-        assert {word for word in re.findall(r"--[a-z-]+", words)} <= options | {"--engine"}
+        assert set(re.findall(r"--[a-z-]+", words)) <= options | {"--engine"}

@@ -13,8 +13,8 @@ from rectitude.federated import secure
 from rectitude.federated.clients import Federation
 from rectitude.federated.contracts import Arrays, FederationError
 from rectitude.federated.messages import pack, payload, unpack
-from rectitude.federated.party import EVALUATION, MemoryStore, Party, field_of
 from rectitude.federated.partition import PARTS
+from rectitude.federated.party import EVALUATION, MemoryStore, Party, field_of
 from rectitude.federated.plan import Order, Plan, Stage
 from rectitude.federated.registry import METHODS, find
 from rectitude.federated.run import in_process, new_run_id

@@ -17,7 +17,7 @@ from rectitude.core.errors import ConfigError, RunError
 from rectitude.core.progress import progress_bar
 from rectitude.federated import privacy
 from rectitude.federated.clients import Federation, federation_of
-from rectitude.federated.contracts import Criterion, FairConfig, MethodConfig
+from rectitude.federated.contracts import Criterion, FairConfig, InfeasibleError, MethodConfig
 from rectitude.federated.frontier import Comparison, Figures, compare, figures, rivals
 from rectitude.federated.model import FederatedModel
 from rectitude.federated.partition import Partition
@@ -140,7 +140,11 @@ def federate(
         def watch(stage: int, number: int) -> None:
             bar.update(task, description=names[stage], completed=number)
 
-        finished = carry_out(request.engine, plan, federation.clients, workplace, announce=say, watch=watch)
+        try:
+            finished = carry_out(request.engine, plan, federation.clients, workplace, announce=say, watch=watch)
+        except InfeasibleError:
+            workplace.remove()  # going on would end the same way
+            raise
         seconds, cpu = time.perf_counter() - begun, time.process_time() - used
         comparison = _comparison(people, request, plan, lambda words: bar.update(task, description=words))
     folder = _write(target, federation, request, plan, finished, comparison, (seconds, cpu), overwrite or resume)

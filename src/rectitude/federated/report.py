@@ -196,43 +196,57 @@ def _tolerances(config: FairConfig) -> str:
 def _frontier(run: ReportInput) -> list[Markup]:
     if run.comparison is None:
         return [prose("Other methods and tolerances were not computed; '--against post' or '--against all' adds them.")]
-    series = (
-        {"FedAvg": [_trade(run.comparison.base, "", chosen=False)]} if run.plan.stages[-1].method != "fedavg" else {}
+    over = f"over {run.seeds} seeds" if run.seeds > 1 else "from resampling the decisions on the test rows"
+    described = (
+        f"Each point is one classifier on the test rows; rods are 95 % intervals {over}. Points of one method "
+        "differ in their tolerance, the same for global and local, and are joined in its order; the ring is this run."
     )
-    for name, points in run.comparison.methods.items():
-        own = name == run.plan.stages[-1].method
-        drawn = [
-            _trade(point, f"tolerance {point.label}" if point.label else "", chosen=own and len(points) == 1)
-            for point in points
-            if all(math.isfinite(value) for value in (*point.accuracy, *point.global_gap))
-        ]
-        if drawn:
-            series[find(name).title] = drawn
-    x_axis = Axis(f"global gap in {CRITERION[run.plan.criterion]}", better="lower")
-    rods = f"over {run.seeds} seeds" if run.seeds > 1 else "from resampling the decisions on the test rows"
-    figure = tradeoffs(
-        "Accuracy against the gap over all clients",
-        f"Each point is one classifier on the test rows; rods are 95 % intervals {rods}. Points of one method "
-        "differ in their tolerance, the same for global and local, and are joined in its order.",
-        series,
-        x_axis,
-        Axis("accuracy", better="higher"),
-        of="Method",
-    )
+    criterion = CRITERION[run.plan.criterion]
+    figures = [
+        tradeoffs(
+            title,
+            described,
+            series,
+            Axis(f"{gap} in {criterion}", better="lower"),
+            Axis("accuracy", better="higher"),
+            of="Method",
+        )
+        for title, gap, series in (
+            ("Accuracy against the gap over all clients", "global gap", _series(run, local=False)),
+            ("Accuracy against the largest gap at a client", "largest local gap", _series(run, local=True)),
+        )
+        if series
+    ]
     rows = [
         _row(find(n).title + (f" at {p.label}" if p.label else ""), p)
         for n, ps in run.comparison.methods.items()
         for p in ps
     ]
     heads = ("Classifier", "Accuracy", "Global gap", "Largest local gap", "Mean local gap")
-    blocks = [chart(figure), folded("With the gaps at the clients", table("All points", heads, rows))]
+    blocks = [*(chart(figure) for figure in figures), folded("All points", table("All points", heads, rows))]
     if run.comparison.failed:
         blocks += [prose("Not drawn:"), listing(run.comparison.failed)]
     return blocks
 
 
-def _trade(point: Figures, label: str, *, chosen: bool) -> Trade:
-    return Trade(label, point.global_gap[0], point.accuracy[0], point.global_gap[1:], point.accuracy[1:], chosen)
+def _series(run: ReportInput, *, local: bool) -> dict[str, list[Trade]]:
+    """Points of every method, and this run's own with its ring."""
+    assert run.comparison is not None  # noqa: S101 -- asked by the caller
+    own = run.plan.stages[-1].method
+    found = {} if own == "fedavg" else {"FedAvg": _trades([run.comparison.base], local=local)}
+    found |= {find(name).title: _trades(points, local=local) for name, points in run.comparison.methods.items()}
+    found |= {f"{run.title}, this run": _trades([run.judged[-1]], local=local, chosen=True)}
+    return {name: points for name, points in found.items() if points}
+
+
+def _trades(points: Sequence[Figures], *, local: bool, chosen: bool = False) -> list[Trade]:
+    drawn = []
+    for point in points:
+        gap, ends = (point.local_gap_max, None) if local else (point.global_gap[0], point.global_gap[1:])
+        if math.isfinite(gap) and math.isfinite(point.accuracy[0]):
+            label = f"tolerance {point.label}" if point.label else ""
+            drawn.append(Trade(label, gap, point.accuracy[0], ends, point.accuracy[1:], chosen))
+    return drawn
 
 
 def _clients(run: ReportInput) -> list[Markup]:
