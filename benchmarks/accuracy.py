@@ -85,14 +85,14 @@ def train(cell: Cell, grid: dict[str, Any], out: Path) -> None:
     print(f"{cell.name}: {time.process_time() - began:.0f} CPU seconds", flush=True)
 
 
-def run_all(todo: list[Cell], jobs: int, arguments: list[str]) -> None:
+def run_all(todo: list[Cell], jobs: int, arguments: list[str], script: str = __file__) -> None:
     """One process a cell, ``jobs`` at a time, one thread each."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     waiting, running = list(todo), []
     while waiting or running:
         while waiting and len(running) < jobs:
             cell = waiting.pop(0)
-            command = [sys.executable, __file__, *arguments, "--cell", cell.table, cell.model, str(cell.seed)]
+            command = [sys.executable, script, *arguments, "--cell", cell.table, cell.model, str(cell.seed)]
             running.append((cell, subprocess.Popen(command, env=environment)))
         time.sleep(0.2)
         for cell, process in list(running):
