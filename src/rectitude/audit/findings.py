@@ -74,6 +74,7 @@ class ReportInput:
         notes: What was guessed, dropped or must be known.
         lineage: Facts of where the run came from.
         findings: Of the audit; empty before there was one.
+        remedy: Content of ``remedy.json``: before and after; empty for a run as it was trained.
         versions: Package to version.
     """
 
@@ -103,6 +104,7 @@ class ReportInput:
     notes: Sequence[str] = ()
     lineage: Mapping[str, Any] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
+    remedy: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
 

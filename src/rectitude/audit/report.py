@@ -21,6 +21,7 @@ from rectitude.audit.findings import (
     serves,
     verdict,
 )
+from rectitude.audit.remedies import remedied
 from rectitude.audit.slices import ActivityGroup
 from rectitude.reporting.card import flat, plain
 from rectitude.reporting.charts import Axis, Cell, Chart, Dot, bars, dots_with_intervals, lines, small_multiples
@@ -44,6 +45,8 @@ def recommender_report(run: ReportInput) -> str:
     page.section("Whom does it serve worse?", *_activity(run), short="By activity")
     page.section("Does it show more than what is popular?", *_popularity(run), short="Popularity")
     page.section("Is it fair, and what does it tell of people?", *_audit(run), short="Audit")
+    if run.remedy:
+        page.section("What did the remedy change?", *remedied(run.remedy), short="Remedy")
     page.section("What would it show to real people?", *_examples(run), short="Examples")
     page.section("How did it learn?", *_training(run), short="Training")
     page.section("How was this measured?", *_measured(run), short="Protocol")

@@ -23,7 +23,7 @@ from rectitude.evaluation.evaluator import Evaluation, evaluate_fold
 from rectitude.evaluation.store import write_evaluation
 from rectitude.models.base import ModelConfig
 from rectitude.models.collaborative.popularity import Popularity
-from rectitude.runs.folder import CARD, CURVE, FINDINGS, LINEAGE, METRICS, REPORT
+from rectitude.runs.folder import CARD, CURVE, FINDINGS, LINEAGE, METRICS, REMEDY, REPORT
 from rectitude.training.run import Run
 
 FoldName = Literal["valid", "test"]
@@ -201,6 +201,7 @@ def report_input(run: Run, dataset: Dataset, name: str) -> ReportInput:
         findings=[
             Finding.from_dict(one) for one in run.folder.read_json(FINDINGS, default={"findings": ()})["findings"]
         ],
+        remedy=run.folder.read_json(REMEDY, default={}),
         versions=config["versions"],
     )
 
