@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rectitude.core.errors import CheckpointError, DataError
+from rectitude.data.dataset import Dataset
+from rectitude.data.histories import Histories
+from rectitude.data.split import split
+from rectitude.models.base import Recommender
+from rectitude.models.query import Query
+from rectitude.models.ranking import masked_topk
+from rectitude.training.registry import new_method
+from rectitude.training.trainer import Trainer
+from rectitude.training.tuning import new_model
+from rectitude.unlearning.attackers import attack
+from rectitude.unlearning.attribute import Target, UnlearningConfig, unlearn
+from rectitude.unlearning.distinguishability import u2u
+
+N, I = 120, 60  # noqa: E741
+LABELS = np.arange(N) % 2
+QUICK = {"steps": 60, "check_every": 30, "most": 64, "learning_rate": 0.05}
+
+
+def leaking(name: str = "pmf", seed: int = 0) -> tuple[Recommender, Histories]:
+    """A model whose user vectors differ by class, and what people have."""
+    rng = np.random.default_rng(seed)
+    train = Histories.from_rows([rng.choice(I, 5, replace=False) for _ in range(N)])
+    settings = {"n_factors": 8, "n_layers": 1}
+    fields = {"pmf", "bpr"}
+    model = new_model(name, {k: v for k, v in settings.items() if name not in fields or k != "n_layers"}, _Sizes(), 0)
+    model.prepare(train)
+    model.finish()
+    model.eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for table in model.user_tables().values():
+            table.copy_(torch.randn(table.shape, generator=generator))
+            table[:, :2] += 1.5 * torch.from_numpy(LABELS)[:, None]
+        for item in (p for n, p in model.named_parameters() if "item" in n and p.ndim == 2 and len(p) == I):
+            item.copy_(torch.randn(item.shape, generator=generator))
+        if hasattr(model, "items") and isinstance(model.items, torch.Tensor):
+            model.items.copy_(torch.randn(model.items.shape, generator=generator))
+    return model, train
+
+
+class _Sizes:
+    n_users, n_items = N, I
+
+
+def lists(model: Recommender, train: Histories, k: int = 10) -> torch.Tensor:
+    query = Query.of_users(np.arange(N), train)
+    with torch.no_grad():
+        return masked_topk(model.score(query), train, k)[0]
+
+
+def overlap(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(np.mean([len(set(a) & set(b)) / len(a) for a, b in zip(one.tolist(), other.tolist(), strict=True)]))
+
+
+def accuracy(table: torch.Tensor, labels: np.ndarray = LABELS) -> float:
+    found = attack(table.detach().double().numpy(), labels, attackers=("logistic", "knn"), draws=2)
+    return max(one.leakage for one in found.values())
+
+
+@pytest.mark.parametrize("name", ["pmf", "neumf", "lightgcn", "ngcf"])
+def test_what_was_told_is_told_no_more_by_any_table_and_lists_stay(name: str) -> None:
+    model, train = leaking(name)
+    before = lists(model, train)
+    frozen = {
+        key: value.clone()
+        for key, value in model.state_dict().items()
+        if not any(value.data_ptr() == table.data_ptr() for table in model.user_tables().values())
+    }
+    told = [accuracy(table) for table in model.user_tables().values()]
+    assert min(told) > 0.7
+    done = unlearn(model, [Target("gender", LABELS)], train, UnlearningConfig(**QUICK))
+    for table in model.user_tables().values():
+        assert accuracy(table) < 0.68
+    assert overlap(before, lists(model, train)) > 0.5
+    assert done.trace
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in frozen.items())
+
+
+def test_an_infinite_weight_changes_nothing_and_permuted_labels_hardly_anything() -> None:
+    model, train = leaking()
+    before = model.users.weight.detach().clone()
+    unlearn(model, [Target("g", LABELS)], train, UnlearningConfig(**QUICK, regulariser="l2", weight=1e6))
+    torch.testing.assert_close(model.users.weight.detach(), before, atol=0.02, rtol=0)
+    shuffled = np.random.default_rng(0).permutation(LABELS)
+    shown = lists(model, train)
+    unlearn(model, [Target("g", shuffled)], train, UnlearningConfig(**QUICK))
+    assert overlap(shown, lists(model, train)) > 0.95
+    real, _ = leaking()
+    unlearn(real, [Target("g", LABELS)], train, UnlearningConfig(**QUICK))
+    moved = (model.users.weight.detach() - before).norm()
+    assert moved < 0.5 * (real.users.weight.detach() - before).norm()
+
+
+def test_released_u2u_without_a_regulariser_draws_everybody_together() -> None:
+    model, train = leaking()
+    spread = model.users.weight.detach().var(0).sum()
+    config = UnlearningConfig(loss="u2u", balance=0.0, weight=0, l2=0, steps=150, check_every=75, learning_rate=0.05)
+    unlearn(model, [Target("g", LABELS)], train, config)
+    assert model.users.weight.detach().var(0).sum() < 0.1 * spread
+
+
+def test_u2u_matches_the_means() -> None:
+    model, train = leaking()
+    labels = torch.from_numpy(LABELS)
+    before = u2u(model.users.weight.detach(), labels)
+    unlearn(model, [Target("g", LABELS)], train, UnlearningConfig(**QUICK, loss="u2u"))
+    assert u2u(model.users.weight.detach(), labels) < 0.1 * before
+
+
+def test_several_attributes_and_classes_at_once_and_the_unknown() -> None:
+    model, train = leaking()
+    age = np.arange(N) // 4 % 3
+    with torch.no_grad():
+        model.users.weight[:, 4:6] += 1.5 * torch.from_numpy(age)[:, None]
+    age[:6] = -1
+    before = [accuracy(model.users.weight, labels) for labels in (LABELS, age)]
+    unlearn(model, [Target("g", LABELS), Target("age", age)], train, UnlearningConfig(**QUICK | {"steps": 90}))
+    after = [accuracy(model.users.weight, labels) for labels in (LABELS, age)]
+    assert all(new < old - 0.1 for new, old in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize("regulariser", ["order", "scores", "l2"])
+def test_every_regulariser_keeps_something(regulariser: str) -> None:
+    model, train = leaking()
+    before = lists(model, train)
+    unlearn(model, [Target("g", LABELS)], train, UnlearningConfig(**QUICK, regulariser=regulariser))
+    assert overlap(before, lists(model, train)) > 0.4
+
+
+def test_bounds() -> None:
+    model, train = leaking()
+    rows = {tuple(row) for row in model.users.weight.tolist()}
+    done = unlearn(model, [Target("g", LABELS)], train, UnlearningConfig(loss="shuffle"))
+    assert {tuple(row) for row in model.users.weight.tolist()} == rows
+    assert accuracy(model.users.weight) < 0.65
+    assert done.stopped == "at once"
+    before = lists(model, train)
+    unlearn(model, [Target("g", LABELS)], train, UnlearningConfig(loss="noise", noise=3.0))
+    assert overlap(before, lists(model, train)) < 0.9
+
+
+def test_what_was_interrupted_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def stop(row: dict[str, float]) -> None:
+        if row["step"] == 20:
+            raise Stop
+
+    config = UnlearningConfig(steps=40, check_every=10, most=40, tolerance=1e-9)
+    kept: dict[str, Any] = {"checkpoint": tmp_path / "state.safetensors", "identity": {"a": 1}}
+    whole, train = leaking()
+    unlearn(whole, [Target("g", LABELS)], train, config)
+    halted, _ = leaking()
+    original = halted.users.weight.detach().clone()
+    with pytest.raises(Stop):
+        unlearn(halted, [Target("g", LABELS)], train, config, on_check=stop, **kept)
+    assert torch.equal(halted.users.weight, original)
+    again, _ = leaking()
+    done = unlearn(again, [Target("g", LABELS)], train, config, resume=True, **kept)
+    assert done.steps == 40
+    assert torch.equal(again.users.weight, whole.users.weight)
+    with pytest.raises(CheckpointError, match="another training"):
+        unlearn(again, [Target("g", LABELS)], train, config, resume=True, **kept | {"identity": {"a": 2}})
+
+
+@pytest.mark.parametrize(("name", "message"), [("ease", "no user vectors"), ("multvae", "from a person's history")])
+def test_models_that_store_nothing_of_people_say_what_is_possible(name: str, message: str) -> None:
+    model = new_model(name, {}, _Sizes(), 0)
+    with pytest.raises(DataError, match=message):
+        unlearn(model, [Target("g", LABELS)], Histories.from_rows([[0]] * N))
+
+
+@pytest.mark.parametrize("method", ["d2d-training", "adversarial"])
+def test_protection_in_training(method: str, tiny: Dataset, tmp_path: Path) -> None:
+    divided = split(tiny).development()
+
+    def train(epochs: int, plug: bool = True, **kept: Any) -> tuple[Recommender, Any]:
+        model = new_model("pmf", {"n_factors": 8, "epochs": epochs, "batch_size": 128}, divided, 1)
+        settings = {"attribute": "gender", "every": 1} if plug else {"attribute": "gender", "weight": 0}
+        found = Trainer(
+            model, divided, seed=1, methods=[new_method(method, settings, tiny)], progress=False, **kept
+        ).train()
+        return model, found
+
+    protected, result = train(4)
+    assert all({"d2d", "adversarial"} & set(row) for row in result.curve)
+    if method == "adversarial":  # random classes are at chance for d2d already
+        off, _ = train(4, plug=False)
+        assert not torch.equal(off.users.weight, protected.users.weight)
+    state = {"checkpoint": tmp_path / "state.safetensors"}
+    train(2, **state)
+    assert torch.equal(train(4, **state, resume=True)[0].users.weight, protected.users.weight)
