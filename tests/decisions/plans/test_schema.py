@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sleepers import meaning, survey
 
-from conftest import meaning, survey
 from rectitude.core.errors import ConfigError, DataError
 from rectitude.decisions.plans.conditions import Condition
 from rectitude.decisions.plans.encode import Encoder
