@@ -69,6 +69,7 @@ class ReportInput:
         activity_metric: Key of the metric in ``activity``.
         popularity: Recommendations and interactions by item popularity.
         examples: Some people and their lists.
+        shares: How much each part of the model counts, for each of some people of the fold; they sum to one.
         fallback_share: Share of the people judged whom popularity answered instead of the model.
         training: ``seconds``, ``epochs``, ``parameters``, ``targets_per_second``, as far as they apply.
         notes: What was guessed, dropped or must be known.
@@ -99,6 +100,7 @@ class ReportInput:
     activity_metric: str = "ndcg@10"
     popularity: Sequence[PopularityGroup] = ()
     examples: Sequence[Example] = ()
+    shares: Mapping[str, Sequence[float]] = field(default_factory=dict)
     fallback_share: float = 0.0
     training: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()

@@ -47,6 +47,8 @@ def recommender_report(run: ReportInput) -> str:
     page.section("Is it fair, and what does it tell of people?", *_audit(run), short="Audit")
     if run.remedy:
         page.section("What did the remedy change?", *remedied(run.remedy), short="Remedy")
+    if run.shares:
+        page.section("What does it go by?", *_shares(run), short="Parts")
     page.section("What would it show to real people?", *_examples(run), short="Examples")
     page.section("How did it learn?", *_training(run), short="Training")
     page.section("How was this measured?", *_measured(run), short="Protocol")
@@ -144,6 +146,24 @@ def _audit(run: ReportInput) -> list[Markup]:
         for finding in run.findings
     ]
     return blocks
+
+
+def _shares(run: ReportInput) -> list[Markup]:
+    spread = {name: sorted(values) for name, values in run.shares.items()}
+    n_people = len(next(iter(spread.values())))
+
+    def at(values: list[float], share: float) -> float:
+        return values[min(len(values) - 1, int(share * len(values)))]
+
+    dots = [Dot(name, at(values, 0.5), at(values, 0.1), at(values, 0.9)) for name, values in spread.items()]
+    largest = max(dots, key=lambda dot: dot.value)
+    widest = max(dots, key=lambda dot: (dot.high or 0.0) - (dot.low or 0.0))
+    title = (
+        f"'{largest.label}' counts most, {percent(largest.value)} for the median person; "
+        f"people differ most in '{widest.label}'"
+    )
+    description = f"Weight of each part for {n_people:,} people: median, and the middle 80 % of them as rods."
+    return [chart(dots_with_intervals(title, description, dots, Axis("weight"), of="Part"))]
 
 
 def _examples(run: ReportInput) -> list[Markup]:

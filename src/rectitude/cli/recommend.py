@@ -28,12 +28,14 @@ def recommend(
     only: Annotated[
         Path | None, typer.Option("--only", metavar="FILE", help="File of the item ids allowed, one a line.")
     ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Tell why, as far as the model can.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Recommend to a known person, or to anybody with a history.
 
     Examples:
       rectitude recommend runs/sasrec --user 196 -k 5
+      rectitude recommend runs/prism --user 196 --explain
       rectitude recommend runs/sasrec --history 50,172,181
       rectitude recommend runs/sasrec --titles "Star Wars; Toy Story"
     """
@@ -49,7 +51,7 @@ def recommend(
         items = options.id_list(history)
     elif titles is not None:
         items = [loaded.find_title(title) for title in options.id_list(titles, ";")]
-    answer = loaded.recommend(user, history=items, k=k, exclude_seen=exclude_seen, only=allowed)
+    answer = loaded.recommend(user, history=items, k=k, exclude_seen=exclude_seen, only=allowed, explain=explain)
     for note in answer.notes:
         tell(note)
     if as_json:
@@ -60,6 +62,9 @@ def recommend(
 
     asked = f"user {user}" if user is not None else "this history"
     show(f"For {asked}, answered by {answer.answered_by}", "", list_table(answer))
+    if answer.explanation is not None and answer.explanation.shares:
+        counted = sorted(answer.explanation.shares.items(), key=lambda entry: -entry[1])
+        show("", f"What counted: {', '.join(f'{name} {share:.0%}' for name, share in counted)}")
 
 
 def _read_ids(path: Path) -> list[str]:

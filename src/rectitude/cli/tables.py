@@ -107,8 +107,13 @@ def p_value(p: float) -> str:
 def list_table(answer: Answer) -> Table:
     """Rank, score, id and title of what is recommended."""
     titled = any(item.title for item in answer.items)
-    table = grid("rank", "score", "item", *(["title"] if titled else []), right=(0, 1), wrap=(3,))
+    because = answer.explanation.because if answer.explanation is not None else {}
+    names = answer.explanation.titles if answer.explanation is not None else {}
+    columns = [*(["title"] if titled else []), *(["because of"] if because else [])]
+    table = grid("rank", "score", "item", *columns, right=(0, 1), wrap=(3, 4))
     for item in answer.items:
         row = [str(item.rank), f"{item.score:.3f}", item.item_id]
-        table.add_row(*row, *([item.title or "–"] if titled else []))
+        reason = because.get(item.item_id, "")
+        told = [names.get(reason) or reason] if because else []
+        table.add_row(*row, *([item.title or "–"] if titled else []), *told)
     return table

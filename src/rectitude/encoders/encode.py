@@ -22,7 +22,7 @@ from rectitude.data.content import write_content
 from rectitude.data.dataset import Dataset
 from rectitude.encoders.attributes import encode_attributes
 from rectitude.encoders.cache import VectorCache
-from rectitude.encoders.caption import CaptionFile, Captioner, caption_pictures
+from rectitude.encoders.caption import Captioner, CaptionFile, caption_pictures
 from rectitude.encoders.image import ImageEncoder
 from rectitude.encoders.text import SentenceEncoder, metadata_texts, texts_of
 

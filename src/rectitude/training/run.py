@@ -15,6 +15,7 @@ import polars as pl
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from rectitude.core.config import build
 from rectitude.core.errors import DataError, QueryError, RunError
@@ -41,6 +42,21 @@ class Recommended:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """Why a list is what it is, as far as the model can tell.
+
+    Attributes:
+        shares: How much each part of the model counted for this person; they sum to one.
+        because: Item of the list to the item of the history that speaks for it most, in external ids.
+        titles: Of the items in ``because``.
+    """
+
+    shares: dict[str, float]
+    because: dict[str, str]
+    titles: dict[str, str | None]
+
+
+@dataclass(frozen=True)
 class Answer:
     """A list with what was asked and who answered.
 
@@ -49,16 +65,24 @@ class Answer:
         answered_by: Title of the model, or ``popularity`` with the reason.
         items: Best first.
         notes: What of the question could not be used.
+        explanation: Why, where it was asked for.
     """
 
     query: dict[str, Any]
     answered_by: str
     items: list[Recommended]
     notes: list[str] = field(default_factory=list)
+    explanation: Explanation | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """``{"query", "answered_by", "items": [{"rank", "item_id", "score", "title"}], "notes"}``."""
-        return asdict(self)
+        """``{"query", "answered_by", "items": [{"rank", "item_id", "score", "title"}], "notes"}``.
+
+        ``explanation`` is there only where it was asked for.
+        """
+        told = asdict(self)
+        if self.explanation is None:
+            del told["explanation"]
+        return told
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +199,7 @@ class Run:
         k: int = 10,
         exclude_seen: bool = True,
         only: Sequence[str | int] | None = None,
+        explain: bool = False,
     ) -> Answer:
         """The best k items for a known person, or for anybody with a history.
 
@@ -184,6 +209,7 @@ class Run:
             k: Length of the list.
             exclude_seen: Leave out what is in the history.
             only: External ids the list may be made of.
+            explain: Tell why, as far as the model can.
 
         Raises:
             QueryError: Neither or both of user and history are given, the user is unknown, or nothing may be
@@ -216,7 +242,24 @@ class Run:
             raise QueryError("Nothing is left to recommend", fix="Allow more items, or add --include-seen")
         asked |= {"k": k, "exclude_seen": exclude_seen}
         answered_by = self.model.title if able[0] else f"popularity ({self._why_not(query)})"
-        return Answer(asked, answered_by, best, notes)
+        explanation = self._explanation(query, items, notes) if explain and able[0] else None
+        return Answer(asked, answered_by, best, notes, explanation)
+
+    def _explanation(self, query: Query, items: Tensor, notes: list[str]) -> Explanation | None:
+        with torch.no_grad():
+            shares = {name: round(float(value[0]), 4) for name, value in self.model.shares(query).items()}
+            reasons = self.model.reasons(query, items)
+        because: dict[str, str] = {}
+        titles: dict[str, str | None] = {}
+        if reasons is not None:
+            for item, reason in zip(items[0].tolist(), reasons[0].tolist(), strict=True):
+                if item >= 0 and reason >= 0:
+                    because[self.item_ids[item]] = self.item_ids[reason]
+                    titles |= {self.item_ids[place]: self.titles[place] for place in (item, reason)}
+        if not shares and not because:
+            notes.append(f"{self.model.title} cannot tell why")
+            return None
+        return Explanation(shares, because, titles)
 
     def _why_not(self, query: Query) -> str:
         if not len(query.history.items):

@@ -23,12 +23,14 @@ from rectitude.evaluation.evaluator import Evaluation, evaluate_fold
 from rectitude.evaluation.store import write_evaluation
 from rectitude.models.base import ModelConfig
 from rectitude.models.collaborative.popularity import Popularity
+from rectitude.models.query import Query
 from rectitude.runs.folder import CARD, CURVE, FINDINGS, LINEAGE, METRICS, REMEDY, REPORT
 from rectitude.training.run import Run
 
 FoldName = Literal["valid", "test"]
 KS = (5, 10, 20)
 _N_EXAMPLES = 10
+_N_SHARES = 1000
 NOTHING_TO_ASK = "The run was trained on the validation part too, so there is nothing to ask it"
 
 
@@ -231,6 +233,7 @@ def _judged(run: Run, divided: Split, fold: FoldName, evaluation: Evaluation, as
         "activity_metric": metric,
         "popularity": by_popularity(evaluation.lists[:, :k], model.popularity.cpu().numpy().astype(np.int64)),
         "examples": _examples(run, evaluation, asked, k),
+        "shares": _shares(run, asked),
         "fallback_share": float((~evaluation.answered).mean()),
     }
 
@@ -261,6 +264,13 @@ def _curve(run: Run) -> list[dict[str, float | None]]:
                 }
             )
     return rows
+
+
+def _shares(run: Run, asked: Fold) -> dict[str, list[float]]:
+    """How much each part of the model counts for people at even distances through the fold."""
+    chosen = np.unique(np.linspace(0, len(asked) - 1, min(_N_SHARES, len(asked))).astype(np.int64))
+    query = Query.of_users(asked.users[chosen], asked.history.take(chosen), run.model.device)
+    return {name: values.tolist() for name, values in run.model.shares(query).items()}
 
 
 def _examples(run: Run, evaluation: Evaluation, asked: Fold, k: int) -> list[Example]:
