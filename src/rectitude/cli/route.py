@@ -138,11 +138,11 @@ def ask(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Choose a model for what is wished for, and say why.
+    """Choose a model for what is wished for, and say why. The word 'ask' may be left out.
 
     Examples:
-      rectitude route "cheap, must see images, not Google" --catalog models.csv
-      rectitude route "at most half the price of GPT-5" --catalog models.csv --tokens-in 8000 --tokens-out 1000 --json
+      rectitude route ask "cheap, must see images, not Google" --catalog models.csv
+      rectitude route ask "at most half the price of GPT-5" --catalog models.csv --tokens-in 8000 --tokens-out 1000 --json
       rectitude route ask "cheap" "forget the price, good at coding" --catalog models.csv --why-not gpt-5
     """
     from rectitude.decisions.routing.router import Router

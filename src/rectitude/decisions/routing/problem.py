@@ -21,13 +21,15 @@ from rectitude.core.config import Settings
 from rectitude.decisions.routing.attributes import attribute
 from rectitude.decisions.routing.catalogue import UNKNOWN, Catalogue, Request
 from rectitude.decisions.routing.clauses import WEIGHTS, Atom, Clause, UnknownPolicy, merged
-from rectitude.decisions.routing.truth import Row, TruthTable, counted
+from rectitude.decisions.routing.truth import Row, TruthTable, counted, rank_row
 
 Integers = NDArray[np.int64]
 UNIT = 1000
 """Weight of a strength-1 wish said with certainty."""
 _CAPPED = ("cost", "speed", "size")
 """Groups whose attributes say nearly the same: together they weigh at most what the strongest wish can."""
+_FINE, _LAST = 10, 11
+"""Lexicographic ranks after those of wishes: the order within steps of staircases, and the defaults."""
 _CAP = max(WEIGHTS.values()) * UNIT
 _PREPARED = Request()
 
@@ -219,7 +221,7 @@ def build_problem(
     kept = [clause for clause in merged(given) if clause.guard is None or clause.guard.holds(request)]
     named = tuple(clause.model_copy(update={"id": f"c{n}"}) for n, clause in enumerate(kept, start=1))
     table = TruthTable(catalogue, named, request)
-    weights, scale = _weights(named, policy)
+    weights, scale, fine = _weights(named, policy)
     holds = np.ones((len(catalogue), len(named)), bool)
     rows, losses = [], []
     for row in table.rows:
@@ -231,14 +233,25 @@ def build_problem(
         weight = round(weights[row.clause] * row.share)
         rows.append((row, weight))
         losses.append(np.rint(weight * (1 - counts)).astype(np.int64))
+    for position, clause in enumerate(named):
+        if clause.any[0].graded and clause.origin != "default":
+            row = rank_row(catalogue, clause.any[0], position, policy.unknown(clause), request)
+            weight = UNIT * WEIGHTS[clause.strength] * fine
+            rows.append((row, weight))
+            losses.append(np.rint(weight * (1 - row.chance)).astype(np.int64))
     stacked = np.stack(losses, axis=1) if losses else np.zeros((len(catalogue), 0), np.int64)
     return Problem(
         catalogue, named, request, policy, table, holds, np.array(weights, dtype=np.int64), tuple(rows), stacked, scale
     )
 
 
-def _weights(clauses: Sequence[Clause], policy: Policy) -> tuple[list[int], int]:
-    """``w = 1000 · strength · confidence · γ^age``, capped by attribute group, then scaled by lexicographic group."""
+def _weights(clauses: Sequence[Clause], policy: Policy) -> tuple[list[int], int, int]:
+    """``w = 1000 · strength · confidence · γ^age``, capped by attribute group, then scaled by lexicographic group.
+
+    Returns:
+        Weight of each clause; what a strength-1 wish of the first group weighs; factor of the order within steps of
+        staircases, which counts after all wishes and before the defaults.
+    """
     plain = [
         0.0 if clause.kind == "hard" else
         UNIT * WEIGHTS[clause.strength] * clause.confidence * policy.decay**clause.age
@@ -252,13 +265,16 @@ def _weights(clauses: Sequence[Clause], policy: Policy) -> tuple[list[int], int]
         max(1, round(weight * min(1.0, _CAP / sums[group]))) if weight and group else round(weight)
         for group, weight in zip(groups, plain, strict=True)
     ]
-    ranks = [10 if clause.origin == "default" else clause.group for clause in clauses]
+    ranks = [_LAST if clause.origin == "default" else clause.group for clause in clauses]
+    steps = [UNIT * WEIGHTS[c.strength] for c in clauses if c.any[0].graded and c.origin != "default"]
     multiplier, factors = 1, dict[int, int]()
-    for rank in sorted(set(ranks), reverse=True):
+    for rank in sorted({*ranks, _FINE}, reverse=True):
         factors[rank] = multiplier
-        multiplier *= 1 + sum(weight for weight, other in zip(capped, ranks, strict=True) if other == rank)
+        here = sum(steps) if rank == _FINE else 0
+        multiplier *= 1 + here + sum(weight for weight, other in zip(capped, ranks, strict=True) if other == rank)
     first = min((rank for rank, weight in zip(ranks, capped, strict=True) if weight), default=0)
-    return [weight * factors[rank] for weight, rank in zip(capped, ranks, strict=True)], UNIT * factors.get(first, 1)
+    weights = [weight * factors[rank] for weight, rank in zip(capped, ranks, strict=True)]
+    return weights, UNIT * factors.get(first, 1), factors[_FINE]
 
 
 def _cap_group(clause: Clause) -> str:

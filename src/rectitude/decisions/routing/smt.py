@@ -159,7 +159,8 @@ class _Cells:
                 found += [(term, next(weights)[1]) for term in self.stairs(clause.any[0])]
             else:
                 found.append((self.clause(clause), next(weights)[1]))
-        return found
+        # The order within steps is no truth but a share: it counts as it stands, by its half.
+        return [*found, *((self.z3.BoolVal(bool(row.chance[self.row] >= 0.5)), weight) for row, weight in weights)]
 
     def hard(self) -> list[Any]:
         """Truth of every hard clause; a policy of deny turns unknown into false."""

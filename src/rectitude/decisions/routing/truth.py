@@ -199,6 +199,18 @@ def stair_truth(catalogue: Catalogue, atom: Atom, request: Request = _EVERYTHING
     return truth
 
 
+def rank_row(catalogue: Catalogue, atom: Atom, position: int, policy: str, request: Request) -> Row:
+    """How far up the known values of a graded wish each model is, 0 to 1: tells apart what is on one step."""
+    values, known = catalogue.column(atom.attr, request), catalogue.known(atom.attr, request)
+    blank = np.isnan(values)
+    low = atom.op == "low"
+    beaten = known.size - np.searchsorted(known, values, "right") if low else np.searchsorted(known, values, "left")
+    share = beaten / max(1, known.size - 1)
+    share[blank] = {"deny": 0.0, "allow": 1.0}.get(policy, 0.5)
+    truth = np.where(blank, UNKNOWN, share >= 0.5).astype(np.int8)
+    return Row(position, truth, share, 1.0)
+
+
 def expected(catalogue: Catalogue, truths: Truth) -> Floats:
     """Probability that each of L atoms is true, [L, M]: 0 or 1 where known, else from family, provider and all."""
     known = truths != UNKNOWN

@@ -6,11 +6,11 @@ from itertools import product
 
 import numpy as np
 import pytest
-from conftest import random_catalogue, random_clauses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pysat.formula import CNF
 from pysat.solvers import Solver
+from routing_cases import random_catalogue, random_clauses
 
 from rectitude.core.errors import ConfigError
 from rectitude.decisions.routing.catalogue import Catalogue

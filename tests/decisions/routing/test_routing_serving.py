@@ -11,15 +11,15 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from conftest import SMALL
-from upstream import Upstream, serving
+from routing_cases import SMALL
+from routing_upstream import Upstream, serving
 
 from rectitude.core.errors import ConfigError
 from rectitude.decisions.routing.catalogue import Catalogue
 from rectitude.decisions.routing.importing import build_catalogue
 from rectitude.decisions.routing.serving.app import create_app
 from rectitude.decisions.routing.serving.chat import read_chat
-from rectitude.decisions.routing.serving.config import ServerConfig, read_server_config, reachable
+from rectitude.decisions.routing.serving.config import ServerConfig, reachable, read_server_config
 
 HELLO = [{"role": "user", "content": "a secret question"}]
 FIRST, SECOND = "gemini-flash-lite", "claude-haiku-4.5"
@@ -146,7 +146,7 @@ def test_saved_policies_and_pinned_models(client: openai.OpenAI, up: Upstream) -
         model("deepseek-v3.1")
     with pytest.raises(openai.BadRequestError, match="no model 'gpt-9'"):
         model("gpt-9")
-    with pytest.raises(openai.BadRequestError, match="no policy 'opne'.*Did you mean 'open'"):
+    with pytest.raises(openai.BadRequestError, match=r"no policy 'opne'.*Did you mean 'open'"):
         model("auto:opne")
     assert {entry.id for entry in client.models.list()} >= {"auto", "auto:open", FIRST}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import SUITE
 from hypothesis import given
 from hypothesis import strategies as st
+from routing_cases import SUITE
 
 from rectitude.core.errors import ConfigError
 from rectitude.decisions.routing.catalogue import Catalogue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import random_catalogue, random_clauses
+from routing_cases import random_catalogue, random_clauses
 
 from rectitude.core.errors import ConfigError
 from rectitude.decisions.routing.catalogue import Catalogue

@@ -123,7 +123,7 @@ def test_bad_files_are_refused(name: str, content: bytes, said: str, tmp_path: P
 
 def test_a_missing_file_is_named_with_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "models.csv").write_text("model\na\n")
-    with pytest.raises(DataError, match="Did you mean 'models.csv'"):
+    with pytest.raises(DataError, match=r"Did you mean 'models.csv'"):
         read_catalogue(tmp_path / "model.csv")
 
 
