@@ -37,6 +37,7 @@ def test_every_verb_is_there() -> None:
     data = {f"data {verb}" for verb in ("list", "get", "describe", "import")}
     others = {"fit", "evaluate", "compare", "recommend", "export", "report", "tune", "models", "doctor", "demo"}
     others |= {"federate", "classify"}
+    others |= {"audit", "unlearn attribute", "reproduce"}
     others |= {f"route {verb}" for verb in ("ask", "cascade", "negotiate", "serve", "audit", "priors", "import")}
     assert verbs == data | others
 

@@ -268,4 +268,4 @@ def _by_person(
     for sample, guessed in zip(samples, right, strict=True):
         total[sample] += guessed
         times[sample] += 1
-    return np.divide(total, times, out=np.full(n_people, np.nan), where=times > 0)
+    return np.asarray(np.divide(total, times, out=np.full(n_people, np.nan), where=times > 0))
