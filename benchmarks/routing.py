@@ -356,7 +356,7 @@ def render(found: dict[str, dict[str, Any]]) -> dict[str, str]:
         ]
         for name, s in found["clauses"]["scores"].items():
             rows.append(
-                f"| {name} | {s['texts']} | {s['precision']:.3f} | {s['recall']:.3f} | {s['f1']:.3f} | {s['whole']:.0%} |"
+                f"| {name} | {s['texts']} | {s['precision']:.3f} | {s['recall']:.3f} | {s['f1']:.3f} | {s['whole']:.1%} |"
             )
         violated, decided = found["clauses"]["hard_violations_of_gold"], found["clauses"]["decided"]
         out["clauses"] = (

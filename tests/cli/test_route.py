@@ -198,7 +198,7 @@ def test_the_server_says_where_it_is_and_stops(place: Path) -> None:
 
 
 def test_help_shows_the_short_form(cli: Cli) -> None:
-    assert "'ask' may be left out" in cli("route", "ask", "--help").stdout
+    assert "The word 'ask" in cli("route", "ask", "--help").stdout
     assert {"ask", "cascade", "negotiate", "serve", "audit", "priors", "import"} <= set(
         re.findall(r"^  (\w+)", cli("route", "--help").stdout, re.MULTILINE)
     )
