@@ -1,7 +1,7 @@
 """Constrained dominant sets: CPU seconds and memory on synthetic people with a long tail of activity.
 
-    OMP_NUM_THREADS=1 python benchmarks/clusters.py --people 6040 --items 3400 --mean 165 --out ../clusters.jsonl
-    OMP_NUM_THREADS=1 python benchmarks/clusters.py --people 50000 --items 20000 --mean 30 --out ../clusters.jsonl
+OMP_NUM_THREADS=1 python benchmarks/clusters.py --people 6040 --items 3400 --mean 165 --out ../clusters.jsonl
+OMP_NUM_THREADS=1 python benchmarks/clusters.py --people 50000 --items 20000 --mean 30 --out ../clusters.jsonl
 """
 
 from __future__ import annotations

@@ -61,7 +61,9 @@ def test_people_are_drawn_to_their_clusters(backbone: str, tiny: Dataset, divide
             return float(method.pull(people, targets, torch.arange(len(people))) / spread)
 
     # An encoder moves the targets along with everybody: there the pull is stable only with its gradient let through.
-    how = {"multvae": {"weight": 0.3, "stop_gradient": False}, "lightgcn": {"weight": 30.0}}.get(backbone, {"weight": 3.0})
+    how = {"multvae": {"weight": 0.3, "stop_gradient": False}, "lightgcn": {"weight": 30.0}}.get(
+        backbone, {"weight": 3.0}
+    )
     plain, *_ = trained(tiny, divided, backbone, epochs=8)
     fair, result, method = trained(tiny, divided, backbone, "in-ucds", epochs=8, **how)
     assert distance(fair, method) < 0.9 * distance(plain, method)

@@ -83,12 +83,12 @@ def affinities(first: csr_array, second: csr_array, kind: Affinity) -> npt.NDArr
     Args:
         first: float32 [n, I], binary.
         second: float32 [a, I], binary.
-        kind: ``cosine`` of the rows, ``jaccard``, or the raw ``count`` of shared items over its largest value.
+        kind: ``cosine`` of the rows, ``jaccard``, or the raw ``count`` of shared items.
 
     Returns:
-        float32 [n, a] between 0 and 1 (a count may exceed 1 outside the block its scale is taken from).
+        float32 [n, a], between 0 and 1 but for counts.
     """
-    shared = (first @ second.T).toarray().astype(np.float32)
+    shared: npt.NDArray[np.float32] = (first @ second.T).toarray().astype(np.float32)
     if kind == "count":
         return shared
     of_first, of_second = np.asarray(first.sum(1), np.float32), np.asarray(second.sum(1), np.float32)
@@ -96,7 +96,7 @@ def affinities(first: csr_array, second: csr_array, kind: Affinity) -> npt.NDArr
         size = of_first[:, None] + of_second[None] - shared
     else:
         size = np.sqrt(of_first[:, None] * of_second[None])
-    return np.divide(shared, size, out=np.zeros_like(shared), where=size > 0)
+    return np.asarray(np.divide(shared, size, out=np.zeros_like(shared), where=size > 0))
 
 
 def user_clusters(
@@ -288,7 +288,7 @@ def replicator(block: Floats, near: Floats, alpha: float, steps: int = 100_000) 
     for _ in range(steps):
         gained = payoff @ x
         new = x * gained / (x @ gained)
-        if np.abs(new - x).max() < 1e-12:
-            return new
-        x = new
-    return x
+        moved, x = np.abs(new - x).max(), new
+        if moved < 1e-12:
+            break
+    return np.asarray(x)
