@@ -100,7 +100,7 @@ def test_server_minimises_a_quadratic_in_few_rounds():
     rng = np.random.default_rng(0)
     root = rng.normal(size=(4, 4))
     H, target, xi = root @ root.T + 0.5 * np.eye(4), np.array([0.3, -0.2, 0.0, 0.4]), 0.05
-    server = DualServer(np.zeros((2, 1, 2)), np.eye(4), xi, 5.0, 1e-6)
+    server = DualServer(np.ones((2, 1, 2)), np.eye(4), xi, 5.0, 1e-6)
     points, seen = [np.zeros((2, 2))], []
     for _ in range(60):
         seen.append(-(H @ (points[-1].ravel() - target)).reshape(2, 2))

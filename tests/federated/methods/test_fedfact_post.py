@@ -289,3 +289,16 @@ def test_adult_at_one_percent(real_data, monkeypatch):
     assert gaps["fedfact-post"] <= 0.02
     assert gaps["logofair"] <= 0.02
     assert min(accuracies.values()) > accuracy(base) - 0.022
+
+
+def test_crossed_attributes_with_rare_groups_stay_quick():
+    rng = np.random.default_rng(9)
+    share = np.array([0.5, 0.3, 0.1, 0.05, 0.02, 0.01, 0.01, 0.01])
+    clients = []
+    for _ in range(3):
+        rows = scored(rng, 1500, 2, 8)
+        clients.append(Rows(rows.X, rows.y, rng.choice(8, 1500, p=share), rows.eta))
+    method, data = made(clients, n_groups=8, criterion="eo", global_tolerance=0.05, local_tolerance=None)
+    outcome = federate(method, data)
+    assert outcome.notes["converged"]
+    assert outcome.notes["calibration_disparity"] <= 0.05 + 5e-3

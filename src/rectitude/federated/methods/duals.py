@@ -26,9 +26,11 @@ import numpy as np
 from scipy.optimize import linprog
 
 from rectitude.federated.contracts import FederationError, Floats, Integers
-from rectitude.federated.methods.constraints import Events, event_weights, shifts
+from rectitude.federated.methods.constraints import Events, event_weights
 
-_NEWTON_STEPS, _SWEEPS = 50, 200
+_NEWTON_STEPS, _SWEEPS = 50, 100
+_DAMPING = 1e-3
+"""Of Newton's first step, over the curvature of evenly spread scores: small groups may have no row near a threshold."""
 _TURNED = 0.25
 """A slope that rises again by more than this part of its fall tells of too long a step."""
 _LARGEST_MOVE = 0.3
@@ -63,6 +65,7 @@ class Population:
         self.weight = weight
         self.to_class = np.eye(self.eta.shape[0])[events.predicted].T  # [m, E]
         self.same_class = events.predicted[:, None] == events.predicted
+        self.mass = self.member @ self.phi.T  # [G, E]
         self._weights: Floats | None = None
         self._by_dual = np.zeros((0, 0))
 
@@ -174,7 +177,9 @@ def minimise(
         return value / n + tolerance * float(np.abs(duals).sum()), q, population.rates(q)
 
     value, q, rates = evaluate(duals)
-    steps = 0
+    even = (by_dual**2) @ population.mass.ravel() / n  # curvature if scores were spread evenly
+    radius = _LARGEST_MOVE / np.maximum(np.abs(by_dual).max(axis=1), 1e-12)
+    steps, damping = 0, _DAMPING
     while steps < _NEWTON_STEPS:
         disparity = by_dual @ rates.ravel() / n
         if optimality_gap(duals, disparity, tolerance, bound) <= precision:
@@ -186,14 +191,14 @@ def minimise(
         else:
             parts = by_dual.reshape(len(by_dual), groups, events)
             hessian = np.einsum("uge,gef,vgf->uv", parts, curvature, parts) / n
-        target = proximal(hessian, -disparity, duals, tolerance, bound)
-        step = 1.0
         while True:
-            attempt = duals + step * (target - duals)
+            damped = hessian + np.diag(damping * even)
+            attempt = proximal(damped, -disparity, duals, tolerance, bound, radius)
             new, new_q, new_rates = evaluate(attempt)
-            if new <= value + 1e-12 or step < 1e-3:
+            if new <= value + 1e-12 or damping > 1e3:
                 break
-            step *= 0.5
+            damping = max(10 * damping, 1e-3)
+        damping /= 10
         moved = float(np.abs(attempt - duals).max())
         duals, value, q, rates = attempt, new, new_q, new_rates
         if moved < 1e-9:
@@ -228,8 +233,10 @@ def optimality_gap(duals: Floats, disparity: Floats, tolerance: float, bound: fl
     )
 
 
-def proximal(hessian: Floats, gradient: Floats, at: Floats, penalty: float, bound: float) -> Floats:
-    """Minimise g·(x − x₀) + ½ (x − x₀)ᵀ H (x − x₀) + penalty·‖x‖₁ over ‖x‖₁ ≤ bound.
+def proximal(
+    hessian: Floats, gradient: Floats, at: Floats, penalty: float, bound: float, radius: Floats | None = None
+) -> Floats:
+    """Minimise g·(x − x₀) + ½ (x − x₀)ᵀ H (x − x₀) + penalty·‖x‖₁ over ‖x‖₁ ≤ bound and |x − x₀| ≤ radius.
 
     The bound acts as a larger penalty, which is found by bisection.
 
@@ -239,27 +246,31 @@ def proximal(hessian: Floats, gradient: Floats, at: Floats, penalty: float, boun
         at: x₀, [U].
         penalty: Of the ℓ₁ norm.
         bound: Of the ℓ₁ norm.
+        radius: How far each coordinate may move, [U]; any distance where None.
     """
+    radius = np.full(len(at), np.inf) if radius is None else radius
     if len(at) == 1:  # the usual case, two groups and two classes, without a search
         curve = max(float(hessian[0, 0]), 1e-12)
         free = curve * float(at[0]) - float(gradient[0])
         size = min(max(abs(free) - penalty, 0.0) / curve, bound)
-        return np.array([size if free > 0 else -size])
-    found = _coordinate_descent(hessian, gradient, at, penalty)
+        found = np.array([size if free > 0 else -size])
+        return np.asarray(np.clip(found, at - radius, at + radius))
+    found = _coordinate_descent(hessian, gradient, at, penalty, radius)
     if np.abs(found).sum() <= bound:
         return found
     low, high = penalty, penalty + float(np.abs(gradient - hessian @ at).max()) + 1.0
-    for _ in range(60):
+    for _ in range(25):
         middle = (low + high) / 2
-        found = _coordinate_descent(hessian, gradient, at, middle)
+        found = _coordinate_descent(hessian, gradient, at, middle, radius)
         low, high = (middle, high) if np.abs(found).sum() > bound else (low, middle)
-    found = _coordinate_descent(hessian, gradient, at, high)
+    found = _coordinate_descent(hessian, gradient, at, high, radius)
     return found * min(1.0, bound / max(float(np.abs(found).sum()), 1e-300))
 
 
-def _coordinate_descent(hessian: Floats, gradient: Floats, at: Floats, penalty: float) -> Floats:
+def _coordinate_descent(hessian: Floats, gradient: Floats, at: Floats, penalty: float, radius: Floats) -> Floats:
     """:func:`proximal` without a bound; a coordinate without curvature stays where it is."""
     h: list[list[float]] = hessian.tolist()
+    low, high = (at - radius).tolist(), (at + radius).tolist()
     x, slope = at.tolist(), gradient.tolist()  # plain numbers: a handful of coordinates is quicker without arrays
     ridge = 1e-9 * (max((row[u] for u, row in enumerate(h)), default=0.0) + 1e-12)
     for _ in range(_SWEEPS):
@@ -270,13 +281,14 @@ def _coordinate_descent(hessian: Floats, gradient: Floats, at: Floats, penalty: 
                 continue
             free = curve * x[u] - slope[u]
             new = (free - penalty if free > penalty else free + penalty if free < -penalty else 0.0) / curve
+            new = min(max(new, low[u]), high[u])
             change = new - x[u]
             if change:
                 x[u] = new
                 for v, value in enumerate(row):
                     slope[v] += value * change
                 largest = max(largest, abs(change) * curve)
-        if largest < 1e-10:
+        if largest < 1e-8:
             break
     return np.array(x)
 
@@ -324,9 +336,8 @@ class DualServer:
                 back = points[centre].ravel() + part * along
         if back is None:
             here = points[centre].ravel()
-            back = proximal(model, -disparities[centre].ravel(), here, self.tolerance, self.bound)
-            moved = shifts((back - here).reshape(shape), self.weights)
-            back = here + (back - here) * min(1.0, _LARGEST_MOVE / max(float(np.abs(moved).max(initial=0.0)), 1e-12))
+            radius = _LARGEST_MOVE / np.maximum(np.abs(self.weights).max(axis=1).ravel(), 1e-12)
+            back = proximal(model, -disparities[centre].ravel(), here, self.tolerance, self.bound, radius)
         return back.reshape(shape)
 
     def gap(self, point: Floats, disparity: Floats) -> float:

@@ -342,12 +342,12 @@ class PostServer(ServerHalf):
         """Look for the tightest tolerance any mixture of decisions keeps, whatever its accuracy."""
         before, (reached, duals) = tightest(self.seen[:-1])[0], tightest(self.seen)
         gained = before - float((self.points[-1] * self.seen[-1]).sum())
-        if gained > self.config.precision and self.searching < _SEARCH_ROUNDS:
+        asked = self.config.global_tolerance or 0.0
+        if reached > asked and gained > self.config.precision and self.searching < _SEARCH_ROUNDS:
             self.searching += 1
             self.points.append(duals)
             return
-        asked = self.config.global_tolerance
-        if asked is not None and reached > asked + self.config.precision:
+        if reached > asked + self.config.precision:
             raise InfeasibleError(
                 f"No decision keeps the global gap within {asked:g}",
                 where="--global",
