@@ -91,7 +91,7 @@ def rerank(
     )
     found = milp(
         -scores.ravel().astype(np.float64),
-        integrality=np.ones(len(rows)),
+        integrality=np.ones(len(rows), np.int64),
         bounds=Bounds(0, 1),
         constraints=constraint,
         options={"time_limit": time_limit, "mip_rel_gap": 1e-4},

@@ -247,7 +247,7 @@ class _Editor:
 
     def _regulariser(self) -> Tensor:
         move = torch.stack([delta.square().mean() for delta in self.moves.values()]).mean()
-        total = self.config.l2 * move
+        total: Tensor = self.config.l2 * move
         if self.kept is None:
             return total + self.config.weight * move
         rows = torch.randperm(self.n_people, generator=self.generator)[: 4 * self.config.most].to(self.model.device)
@@ -336,7 +336,7 @@ class _Editor:
             vectors = self._standard()
         joint = vectors["all"] if "all" in vectors else next(iter(vectors.values()))
         features = joint.double().cpu().numpy()
-        found = {}
+        found: dict[str, float] = {}
         for name, labels in self.targets:
             attacks = attack(
                 features, labels.cpu().numpy(), attackers=("logistic", "boosting"), draws=1, seed=1000 + self.seed

@@ -333,7 +333,7 @@ class _UnlearningGrid(_Grid):
             with torch.no_grad():
                 scores, _ = model.answer(some)
             lists.append(masked_topk(scores, some.history, 20, overwrite=True)[0].numpy().astype(np.int32))
-        sources[LISTS] = list_features(np.concatenate(lists), self.split.n_items)
+        sources[LISTS] = list_features(np.concatenate(lists), self.split.n_items).astype(np.float64)
         attackers = (*ATTACKERS, "rbf")
         return {
             name: {

@@ -161,7 +161,7 @@ def measure(run: Run, divided: Split, groups: Sequence[Groups], seed: int) -> Me
     everybody = np.arange(divided.n_users)
     query = Query.of_users(everybody, divided.train, run.model.device)
     sources = representations(run.model, query)
-    sources[LISTS] = list_features(_lists(run, query, 20), divided.n_items)
+    sources[LISTS] = list_features(_lists(run, query, 20), divided.n_items).astype(np.float64)
     attackers: dict[str, dict[str, dict[str, float]]] = {}
     for found in groups:
         attackers[found.attribute] = {}

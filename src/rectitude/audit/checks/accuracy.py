@@ -95,11 +95,11 @@ def worst_group(audit: AuditContext) -> Iterator[Finding]:
         means = (
             f"Their mean is below what the worst of as many random groups of these sizes reaches ({number(floor, 4)})"
         )
-        means += f"; everybody's is {number(overall, 4)}. Judging another fold or seed alike would confirm it."
+        verdict += f"; everybody's is {number(overall, 4)}. Judging another fold or seed alike would confirm it."
     else:
         title = f"No group stands out: the lowest is {worst.label}, {metric} {number(worst.value, 4)}"
-        means = f"Among as many random groups of these sizes the lowest is expected down to {number(floor, 4)}; "
-        means += f"everybody's mean is {number(overall, 4)}. {_MORE}."
+        verdict = f"Among as many random groups of these sizes the lowest is expected down to {number(floor, 4)}; "
+        verdict += f"everybody's mean is {number(overall, 4)}. {_MORE}."
     yield Finding(
         check="worst-group",
         attribute=by,
@@ -111,7 +111,7 @@ def worst_group(audit: AuditContext) -> Iterator[Finding]:
         floor=floor,
         floor_name="worst of random groups",
         title=title,
-        verdict=means,
+        verdict=verdict,
         notes=[note for groups in every for note in groups.notes],
     )
 

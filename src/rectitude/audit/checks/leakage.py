@@ -59,7 +59,7 @@ def attribute_leakage(audit: AuditContext) -> Iterator[Finding]:
         )
     query = Query.of_users(audit.users, audit.fold.history, audit.model.device)
     sources = representations(audit.model, query)
-    sources[LISTS] = list_features(audit.evaluation.lists, audit.split.n_items)
+    sources[LISTS] = list_features(audit.evaluation.lists, audit.split.n_items).astype(np.float64)
     for groups in audit.attributes:
         labels = audit.labels(groups)
         for name, features in sources.items():
@@ -116,8 +116,8 @@ def membership_leakage(audit: AuditContext) -> Iterator[Finding]:
     usable = np.flatnonzero((train.lengths > 0) & (audit.fold.targets.lengths > 0))
     if len(usable) < 2:
         raise NotPossibleError("Fewer than two people judged have both training events and held-out ones")
-    member = np.array([generator.choice(train[row]) for row in usable])
-    other = np.array([generator.choice(audit.fold.targets[row]) for row in usable])
+    member = np.array([generator.choice(train[row]) for row in usable.tolist()])
+    other = np.array([generator.choice(audit.fold.targets[row]) for row in usable.tolist()])
     guessed = np.empty(len(usable))
     for start in range(0, len(usable), _PEOPLE_AT_ONCE):
         rows = usable[start : start + _PEOPLE_AT_ONCE]
@@ -168,7 +168,7 @@ def _higher(scores: Floats, member: np.ndarray, other: np.ndarray) -> Floats:
     """1 where the member's score is the higher one, a half where they are equal."""
     rows = np.arange(len(scores))
     first, second = scores[rows, member], scores[rows, other]
-    return (first > second) + 0.5 * (first == second)
+    return np.asarray((first > second) + 0.5 * (first == second))
 
 
 __all__ = ["ATTACKERS", "LISTS", "attribute_leakage", "membership_leakage", "representations"]

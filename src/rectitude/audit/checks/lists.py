@@ -78,7 +78,7 @@ def mix(rows: Histories, shares: Floats) -> Floats:
     total = np.zeros((len(rows), shares.shape[1]))
     np.add.at(total, rows.rows, shares[rows.items])
     weight = total.sum(1, keepdims=True)
-    return np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
+    return np.asarray(np.divide(total, weight, out=np.zeros_like(total), where=weight > 0))
 
 
 def kl_divergence(own: Floats, shown: Floats) -> Floats:

@@ -122,7 +122,8 @@ class BPR(Recommender):
 
     def score_pairs(self, tables: Mapping[str, Tensor], items: Tensor) -> Tensor:
         """float32 [B, K], inner products."""
-        return (self.items(items) @ tables["users"][:, :, None]).squeeze(2)
+        scores: Tensor = (self.items(items) @ tables["users"][:, :, None]).squeeze(2)
+        return scores
 
     def _pooled(self, history: Histories) -> Tensor:
         """Sum of the item vectors over the root of their number, [B, d]."""

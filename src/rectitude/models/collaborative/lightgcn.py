@@ -158,7 +158,8 @@ class LightGCN(Recommender):
         """float32 [B, d]: propagated anew in training, the kept ones afterwards."""
         if not self.training:
             return self.query_vectors(query)
-        return self.graph(self.nodes.weight, self.config.n_layers)[query.user_tensor()]
+        nodes: Tensor = self.graph(self.nodes.weight, self.config.n_layers)
+        return nodes[query.user_tensor()]
 
     def user_tables(self) -> dict[str, Tensor]:
         """The final vectors, which are served, and the learnt ones they were made from."""

@@ -121,11 +121,11 @@ class NeuMF(Recommender):
     def _scores(self, gmf: Tensor, mlp: Tensor, items: Tensor) -> Tensor:
         """float32 [B, K] for people [B, d] twice and items [B, K]."""
         first, *others = self.layers
-        of_user, of_item = first.weight.split(self.config.n_factors, 1)
-        hidden = (self.mlp_items.weight @ of_item.T + first.bias)[items] + (mlp @ of_user.T)[:, None]
+        of_user, of_item = first.weight.split(self.config.n_factors, 1)  # type: ignore[operator]
+        hidden: Tensor = (self.mlp_items.weight @ of_item.T + first.bias)[items] + (mlp @ of_user.T)[:, None]
         hidden = hidden.relu()
         for layer in others:
             hidden = layer(hidden).relu()
         product_weight, mlp_weight = self.fuse.weight[0].split([self.config.n_factors, hidden.shape[-1]])
-        product = (self.gmf_items(items) @ (gmf * product_weight)[:, :, None]).squeeze(2)
+        product: Tensor = (self.gmf_items(items) @ (gmf * product_weight)[:, :, None]).squeeze(2)
         return product + hidden @ mlp_weight + self.fuse.bias

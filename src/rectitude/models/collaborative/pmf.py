@@ -93,4 +93,5 @@ class PMF(Recommender):
 
     def score_pairs(self, tables: Mapping[str, Tensor], items: Tensor) -> Tensor:
         """float32 [B, K], inner products."""
-        return (self.items(items) @ tables["users"][:, :, None]).squeeze(2)
+        scores: Tensor = (self.items(items) @ tables["users"][:, :, None]).squeeze(2)
+        return scores
