@@ -92,7 +92,7 @@ def worst_group(audit: AuditContext) -> Iterator[Finding]:
     floor = _worst_by_chance(audit, [found.n for found, _ in candidates])
     if worst.value < floor:
         title = f"Worst served: {worst.label} (by {by}), {metric} {number(worst.value, 4)}"
-        means = (
+        verdict = (
             f"Their mean is below what the worst of as many random groups of these sizes reaches ({number(floor, 4)})"
         )
         verdict += f"; everybody's is {number(overall, 4)}. Judging another fold or seed alike would confirm it."
