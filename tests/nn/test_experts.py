@@ -99,8 +99,7 @@ def planted(n_items: int = 400) -> Tensor:
         return torch.randn(n_items, 2, generator=generator)
 
     shared, key, z = draw(), draw(), draw()
-    content = torch.stack([torch.cat([draw(), shared, (z + key) / 2**0.5], 1), torch.cat([draw(), shared, key], 1)])
-    return content
+    return torch.stack([torch.cat([draw(), shared, (z + key) / 2**0.5], 1), torch.cat([draw(), shared, key], 1)])
 
 
 def trained(content: Tensor, steps: int = 300) -> InteractionExperts:
