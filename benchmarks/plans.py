@@ -378,6 +378,39 @@ def planted(work: Path) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     yield f"plans:{planted_name}", run
 
 
+def equal(work: Path) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
+    """The embedded model on the rivals' own terms: with the surrogate's effort, and with the counterfactuals' target."""
+    for name in (planted_name, *PLANNED):
+
+        def run(name: str = name) -> dict[str, Any]:
+            found = planted_prescriber(work) if name == planted_name else prescriber(name, work)
+            rows: dict[str, list[dict[str, float]]] = {}
+            for person_name in poorest(found):
+                person = found.person(person_name)
+                planner = found.planner(person, found.policy)
+                solver, stay = planner.solver, planner.problem.stay
+                rough = found.planner(person, found.policy.model_copy(update={"method": "surrogate"})).solver
+                simple = rough.solve(rough.net_aim(), rough.limits()).levels or stay
+                effort = planner.problem.effort(simple)
+                same = solver.solve(solver.gain_aim(), solver.limits(effort=effort)).levels or stay
+                half = solver.solve(solver.target_aim(0.0), solver.limits()).levels
+                if half is None:  # out of reach: as far as it goes, as the searches do
+                    half = solver.solve(solver.gain_aim(), solver.limits()).levels or stay
+                made = {
+                    "surrogate G2": simple,
+                    "embedded, with G2's effort": same,
+                    "embedded, least effort to one half": half,
+                }
+                for way, levels in made.items():
+                    row = judged(planner, levels)
+                    if name == planted_name:
+                        row["true_gain"] = true_gain(planner, person, levels)
+                    rows.setdefault(way, []).append(row)
+            return {"people": len(rows["surrogate G2"]), "rivals": {way: summary(part) for way, part in rows.items()}}
+
+        yield f"equal:{name}", run
+
+
 def product(work: Path) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     """Plans as the product makes them, the judge's veto included: change nothing, number of changes, stability."""
     for name in PLANNED:
@@ -539,6 +572,7 @@ def tasks(work: Path) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     yield from leaks()
     yield from plans(work)
     yield from planted(work)
+    yield from equal(work)
     yield from oracle(work)
     yield from speed(work)
     yield from product(work)

@@ -66,6 +66,8 @@ def rivals(done: dict[str, Any]) -> str:
             continue
         name = task.partition(":")[2]
         found = dict(row["rivals"])
+        own_terms = done.get(f"equal:{name}", {"rivals": {}})["rivals"]
+        found |= {way: values for way, values in own_terms.items() if way not in found}
         for method in ("random", "genetic"):
             if f"dice:{method}:{name}" in done:
                 found[f"DiCE, {method}"] = done[f"dice:{method}:{name}"]
@@ -75,7 +77,8 @@ def rivals(done: dict[str, Any]) -> str:
         rows = []
         for rival, values in found.items():
             own = (
-                rival, number(100 * values["share_nothing"], 0), number(values["changes"], 2), number(values["effort"], 2),
+                rival, number(100 * values["share_nothing"], 0), number(values["changes"], 2),
+                number(values["effort"], 2),
                 number(values["gain"]), number(values["judge_gain"]), number(100 * values["harmful"], 0),
                 number(values["judge_gain_per_effort"]),
             )  # fmt: skip
@@ -92,10 +95,12 @@ def product(done: dict[str, Any]) -> str:
             rows.append((
                 TITLES[task.partition(":")[2]], str(row["people"]), number(100 * row["share_nothing"], 0),
                 number(row["changes"], 2), number(row["gain"]), number(row["judge_gain"]),
-                number(100 * row["first_plan_refused"], 0), number(row["similarity"], 2), number(row["chosen_again"], 2),
+                number(100 * row["first_plan_refused"], 0), number(row["similarity"], 2),
+                number(row["chosen_again"], 2),
             ))  # fmt: skip
     head = ("data", "people", "change nothing, %", "changes where any", "model gain", "judge gain",
-            "first plan refused by the judge, %", "Jaccard when shaken", "items chosen again")  # fmt: skip
+            "first plan refused by the judge, %",
+            "Jaccard when shaken", "items chosen again")  # fmt: skip
     return table(head, rows)
 
 

@@ -15,7 +15,7 @@ from rectitude.decisions.plans.sentences import CAUTION, chance
 from rectitude.reporting.card import Card, flat
 from rectitude.reporting.charts import Axis, Chart, Dot, Trade, bars, dots_with_intervals, frontier, histogram, lines
 from rectitude.reporting.numbers import number, percent
-from rectitude.reporting.page import Page, chart, columns, facts, folded, group, listing, prose, table
+from rectitude.reporting.page import Page, chart, facts, folded, group, listing, prose, table
 
 if TYPE_CHECKING:
     from rectitude.decisions.plans.prescriber import Prescriber
@@ -58,7 +58,7 @@ def cohort_page(
     page = Page(f"Plans for {good}", lead, footer=f"Written by Rectitude {_version(prescriber)}. {CAUTION}")
     if made:
         page.section("What would change?", *_what(prescriber, made, advised), short="Changes")
-        page.section("Does the gain hold up?", *_gains(advised), short="Gains")
+        page.section("Does the gain hold up?", *_gains(made, advised), short="Gains")
         page.section("Who gets a plan?", *_groups(prescriber, made), short="Groups")
         page.section("What are people told?", *_people(made, links or {}), short="People")
     page.section("How good is the prediction?", *_prediction(prescriber), short="Prediction")
@@ -113,13 +113,17 @@ def _what(
     return blocks
 
 
-def _gains(advised: Sequence[Mapping[str, Any]]) -> list[Markup]:
+def _gains(made: Sequence[Mapping[str, Any]], advised: Sequence[Mapping[str, Any]]) -> list[Markup]:
     if not advised:
         return [prose("Nobody is advised to change anything.")]
     own = np.array([plan["gain"] for plan in advised])
     judged = np.array([plan["judge_gain"] for plan in advised])
     share = float(judged.sum() / own.sum()) if own.sum() > 0 else 0.0
     harmful = float((judged < 0).mean())
+    first = [plan["rejected"][0] if plan["rejected"] else plan for plan in made if plan["rejected"] or plan["plan"]]
+    promised = sum(plan["gain"] for plan in first)
+    before = sum(plan["judge_gain"] for plan in first) / promised if promised > 0 else 0.0
+    refused = float(np.mean([bool(plan["rejected"]) for plan in made]))
     dots = [
         _mean_dot("promised by the model", own, chosen=False),
         _mean_dot("according to the judge", judged, chosen=True),
@@ -138,6 +142,8 @@ def _gains(advised: Sequence[Mapping[str, Any]]) -> list[Markup]:
         chart(figure),
         chart(hist),
         facts({
+            "People whose first plan the judge refused": percent(refused),
+            "Judged gain of first plans, the refused among them": f"{percent(before)} of what the model promised",
             "Plans the judge holds for harmful": percent(harmful),
             "Items marked uncertain": percent(float(np.mean(uncertain))),
             "Mean probability now and after": f"{chance(_mean(advised, 'p0'))} and {chance(_mean(advised, 'p1'))} "
@@ -356,7 +362,7 @@ def _why(prescriber: Prescriber, person: Person) -> list[Markup]:
     text = (
         "What each answer adds to the prediction, against people of the table. It is what the model leans on, no cause."
     )
-    return [columns(prose(text), table("The answers that weigh most", heads, rows))]
+    return [prose(text), table("The answers that weigh most", heads, rows)]
 
 
 def card(prescriber: Prescriber) -> str:
