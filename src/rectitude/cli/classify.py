@@ -23,7 +23,7 @@ def classify(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Decide about the rows of a table with a classifier that a federation made.
+    """Decide about rows with the classifier of a federation.
 
     Flower is not needed. Without --out the number of rows of each decision is printed.
 

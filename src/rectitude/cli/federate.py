@@ -122,7 +122,7 @@ def federate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a classifier over clients that do not share rows, fair over all of them and at each.
+    """Train a fair classifier over clients that share no rows.
 
     The table is dealt to simulated clients, the method is run, and the result is judged on every client's test rows.
     The run holds the model, a report with the price of each tolerance and the frontier of accuracy and fairness, and
@@ -176,7 +176,8 @@ def _next_steps(folder: Path, host: str, words: list[str], *, as_json: bool) -> 
     """The commands with which a prepared federation is carried out by hand."""
     clients = sorted((entry.name for entry in (folder / "clients").iterdir()), key=int)
     address, tls = f"{host}:8000", folder / "tls"
-    again = shlex.join([word for word in words if word not in ("--prepare", "--json")] + ["--resume"])
+    kept = [word for word in words if word not in ("--prepare", "--json")]
+    again = shlex.join([*kept, "--engine", "in-process", "--resume"])
     steps = {
         "superlink": f"flower-superlink --host {host} --port 8000 --disable-runtime-dependency-installation "
         f"--ssl-ca-certfile {tls}/ca.crt --ssl-certfile {tls}/server.crt --ssl-keyfile {tls}/server.key",

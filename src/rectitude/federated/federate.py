@@ -31,6 +31,7 @@ from rectitude.runs.folder import CARD, LINEAGE, METRICS, REPORT, RunFolder, now
 CRITERIA = ("dp", "eop", "eo", "eo_full")
 FRONTIER = "frontier.json"
 _GIVEN = "command line"
+_JOINING = 600.0  # seconds to wait for clients that are processes of their own
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,8 @@ def prepare(
     RunFolder.check_target(target, overwrite=overwrite)
     _check_workplace(workplace, resume=False, overwrite=overwrite)
     federation = _federation(people, request, request.seed, say)
-    workplace.prepare(_plan(federation, request, settings), federation.clients)
+    plan = replace(_plan(federation, request, settings), patience=_JOINING)
+    workplace.prepare(plan, federation.clients)
     write_app(workplace.folder / "app", workplace.folder.resolve())
     write_certificates(workplace.folder / "tls", host)
     return workplace.folder
@@ -278,7 +280,7 @@ def _plan(federation: Federation, request: Request, settings: MethodConfig) -> P
         request.delta,
         needed,
         request.timeout,
-        patience=0.0 if request.engine == "in-process" else 120.0,
+        patience=0.0 if request.engine == "in-process" else _JOINING,
     )
     _ = plan.methods  # refused before any work
     return plan

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from rectitude.core.errors import ConfigError, RectitudeError
+from rectitude.core.errors import ConfigError
 from rectitude.federated.clients import Federation
 from rectitude.federated.contracts import Criterion, FairConfig, FederationError, InfeasibleError, Integers
 from rectitude.federated.metrics import accuracy, gap
@@ -22,6 +22,9 @@ TOLERANCES = (0.0, 0.01, 0.02, 0.05, 0.1)
 """Both tolerances of the frontier's points, for methods that take them."""
 _RESAMPLES = 400
 _LEVEL = 0.95
+_TOLERANCES = ("global_tolerance", "local_tolerance")
+_CANNOT = (InfeasibleError, ConfigError, FederationError)
+_Key = tuple[str, str, str]  # purpose, method, label
 
 
 @dataclass(frozen=True)
@@ -204,134 +207,96 @@ def compare(
         FederationError: A federation came to nothing.
     """
     wanted = _wanted(main, criterion, names, tolerances)
-    found: dict[tuple[str, str], list[Figures]] = {}
+    found: dict[_Key, list[Figures]] = {}
     failed: list[str] = []
     for seed in seeds:
-        federation = federations(seed)
-        for key, figure in _one_seed(federation, base, wanted, criterion, failed, watch):
+        if watch is not None:
+            watch(f"frontier, seed {seed}")
+        for key, figure in _one_seed(federations(seed), replace(base, label=""), wanted, criterion, failed).items():
             found.setdefault(key, []).append(figure)
     points = {key: mean_over_seeds(several) for key, several in found.items()}
-    by_method: dict[str, tuple[Figures, ...]] = {}
-    for (name, label), point in points.items():
-        if name != "" and not label.startswith("price: "):
-            by_method[name] = (*by_method.get(name, ()), point)
-    prices = tuple(point for (_, label), point in points.items() if label.startswith("price: "))
-    return Comparison(points["", ""], prices, by_method, tuple(dict.fromkeys(failed)))
+    methods: dict[str, tuple[Figures, ...]] = {}
+    for (purpose, name, _), point in points.items():
+        if purpose == "frontier":
+            methods[name] = (*methods.get(name, ()), point)
+    prices = tuple(point for (purpose, _, _), point in points.items() if purpose == "price")
+    return Comparison(points["base", base.method, ""], prices, methods, tuple(dict.fromkeys(failed)))
 
 
 def _wanted(
     main: Stage, criterion: Criterion, names: Sequence[str], tolerances: Sequence[float]
-) -> list[tuple[str, str, dict[str, Any]]]:
-    """Method, label and settings of every point."""
-    wanted: list[tuple[str, str, dict[str, Any]]] = []
-    config = find(main.method).Config
-    if issubclass(config, FairConfig):
-        settings = dict(main.settings)
-        bounds = {
-            "global_tolerance": settings.get("global_tolerance"),
-            "local_tolerance": settings.get("local_tolerance"),
-        }
-        for label, off in (("global only", "local_tolerance"), ("local only", "global_tolerance"), ("both", None)):
-            if all(bounds[bound] is not None for bound in bounds) or label == "both":
-                wanted.append((main.method, f"price: {label}", {**settings, **({off: None} if off else {})}))
+) -> list[tuple[_Key, Stage]]:
+    """What is to be run: purpose, method and label of each point, and its stage."""
+    wanted: list[tuple[_Key, Stage]] = []
+
+    def want(purpose: str, name: str, label: str, settings: Mapping[str, Any]) -> None:
+        base = 0 if find(name).stage == "post" else None
+        wanted.append(((purpose, name, label), Stage(name, settings, base, label)))
+
+    bounds = {key: main.settings[key] for key in _TOLERANCES if main.settings.get(key) is not None}
+    if len(bounds) == len(_TOLERANCES):
+        want("price", main.method, "global only", {**main.settings, "local_tolerance": None})
+        want("price", main.method, "local only", {**main.settings, "global_tolerance": None})
+    if bounds:
+        want("price", main.method, "both", main.settings)
     for name in (main.method, *names):
-        own = dict(main.settings) if name == main.method else {}
+        own = main.settings if name == main.method else {}
         kind = find(name)
         if not issubclass(kind.Config, FairConfig):
-            wanted.append((name, "", own))
+            want("frontier", name, "", own)
         elif kind.stage == "training":  # each point is a training of its own
-            wanted.append((name, "", own or {**_tolerances(main), "criterion": criterion}))
+            want("frontier", name, "", own or {**bounds, "criterion": criterion})
         else:
             for tolerance in tolerances:
-                both = {"global_tolerance": tolerance, "local_tolerance": tolerance, "criterion": criterion}
-                wanted.append((name, f"{tolerance:g}", {**own, **both}))
+                both = dict.fromkeys(_TOLERANCES, tolerance)
+                want("frontier", name, f"{tolerance:g}", {**own, **both, "criterion": criterion})
     return wanted
-
-
-def _tolerances(main: Stage) -> dict[str, Any]:
-    return {key: main.settings[key] for key in ("global_tolerance", "local_tolerance") if key in main.settings}
 
 
 def _one_seed(
     federation: Federation,
     base: Stage,
-    wanted: Sequence[tuple[str, str, dict[str, Any]]],
+    wanted: Sequence[tuple[_Key, Stage]],
     criterion: Criterion,
     failed: list[str],
-    watch: Callable[[str], None] | None,
-) -> list[tuple[tuple[str, str], Figures]]:
-    """Every point of one seed; a method that cannot be had is said and left out."""
-    found: list[tuple[tuple[str, str], Figures]] = []
-    stages = [base]
-    alone: list[tuple[str, str, dict[str, Any]]] = []
-    keys = [("", "")]
-    for name, label, settings in wanted:
-        if find(name).stage == "post" and _usable(name, settings, federation, failed):
-            stages.append(Stage(name, settings, 0, label))
-            keys.append((name, label))
-        elif find(name).stage == "training":
-            alone.append((name, label, settings))
-    plans = [(stages, keys)]
-    plans += [([Stage(name, settings, None, label)], [(name, label)]) for name, label, settings in alone]
-    for chosen, its_keys in plans:
-        if watch is not None:
-            watch(f"seed {federation.problem.seed}: {', '.join(dict.fromkeys(stage.method for stage in chosen))}")
-        found += _measure(federation, chosen, its_keys, criterion, failed)
+) -> dict[_Key, Figures]:
+    """Every point of one seed. Methods on the base model share it; one that cannot be had is said and left out."""
+    first: tuple[_Key, Stage] = ("base", base.method, ""), base
+    post = [entry for entry in wanted if entry[1].base is not None]
+    try:
+        found = _figures(federation, [first, *post], criterion)
+    except _CANNOT:
+        found = _figures(federation, [first], criterion)
+        for entry in post:
+            found |= _attempt(federation, [first, entry], criterion, failed)
+    for entry in wanted:
+        if entry[1].base is None:
+            found |= _attempt(federation, [entry], criterion, failed)
     return found
 
 
-def _usable(name: str, settings: dict[str, Any], federation: Federation, failed: list[str]) -> bool:
+def _attempt(
+    federation: Federation, entries: Sequence[tuple[_Key, Stage]], criterion: Criterion, failed: list[str]
+) -> dict[_Key, Figures]:
+    """The last entry's point, or none and a sentence why."""
+    key, stage = entries[-1]
     try:
-        _ = _plan(federation, [Stage("fedavg"), Stage(name, settings, 0)], "dp").methods
-    except ConfigError as error:
-        failed.append(f"{find(name).title}: {error.what}")
-        return False
-    return True
+        return {key: _figures(federation, entries, criterion)[key]}
+    except _CANNOT as error:
+        words = " ".join(part for part in (find(stage.method).title, stage.label) if part)
+        failed.append(f"{words}: {error.what}")
+        return {}
 
 
-def _measure(
-    federation: Federation,
-    stages: Sequence[Stage],
-    keys: Sequence[tuple[str, str]],
-    criterion: Criterion,
-    failed: list[str],
-) -> list[tuple[tuple[str, str], Figures]]:
-    """Run a plan; where a stage fails, the rest of the plan is run without it."""
-    try:
-        plan = _plan(federation, stages, criterion)
-        progress = in_process(plan, federation.clients).progress
-    except (InfeasibleError, ConfigError, FederationError) as error:
-        if len(stages) == 1:
-            if keys[0] == ("", ""):
-                raise
-            failed.append(f"{find(stages[0].method).title} {keys[0][1]}: {error.what}".replace(" :", ":"))
-            return []
-        return _measure_one_by_one(federation, stages, keys, criterion, failed)
-    out = []
-    for number, (stage, key) in enumerate(zip(stages, keys, strict=True)):
+def _figures(
+    federation: Federation, entries: Sequence[tuple[_Key, Stage]], criterion: Criterion
+) -> dict[_Key, Figures]:
+    """Run stages as one plan and measure each."""
+    progress = in_process(_plan(federation, [stage for _, stage in entries], criterion), federation.clients).progress
+    found = {}
+    for number, (key, stage) in enumerate(entries):
         measured = progress.evaluation(number, "test")
-        label = key[1].removeprefix("price: ")
-        out.append((key, figures(stage.method, label, measured.cells, measured.local.tolist(), criterion)))
-    return out
-
-
-def _measure_one_by_one(
-    federation: Federation,
-    stages: Sequence[Stage],
-    keys: Sequence[tuple[str, str]],
-    criterion: Criterion,
-    failed: list[str],
-) -> list[tuple[tuple[str, str], Figures]]:
-    found = _measure(federation, stages[:1], keys[:1], criterion, failed)
-    for stage, key in zip(stages[1:], keys[1:], strict=True):
-        try:
-            plan = _plan(federation, [stages[0], stage], criterion)
-            measured = in_process(plan, federation.clients).progress.evaluation(1, "test")
-        except RectitudeError as error:
-            failed.append(f"{find(stage.method).title} {key[1]}: {error.what}")
-            continue
-        label = key[1].removeprefix("price: ")
-        found.append((key, figures(stage.method, label, measured.cells, measured.local.tolist(), criterion)))
+        found[key] = figures(stage.method, stage.label, measured.cells, measured.local.tolist(), criterion)
     return found
 
 
