@@ -141,7 +141,7 @@ uvicorn.run(up.app(), port=int(sys.argv[2]), log_level="critical", ws="none")
 
 
 def server() -> dict[str, Any]:
-    """What the server adds to a proxied call, and 200 streams at once; stub, server and client in processes of their own."""
+    """What the server adds to a proxied call, and 200 streams at once; each party is a process of its own."""
     import asyncio
     import tempfile
 
@@ -235,12 +235,12 @@ def flagship() -> dict[str, Any]:
     sets = accuracy.columns[1:]
     acc, usd = accuracy.select(sets).to_numpy().astype(float), cost.select(sets).to_numpy().astype(float)
     ways: dict[str, Callable[[np.ndarray, np.ndarray, Catalogue], int]] = {
-        "cheapest": lambda a, c, _: int(np.nanargmin(c)),
-        "best average": lambda a, c, _: int(np.nanargmax(a)),
+        "cheapest": lambda _a, c, _: int(np.nanargmin(c)),
+        "best average": lambda a, _c, _: int(np.nanargmax(a)),
         "weighted sum": lambda a, c, _: int(np.nanargmax(a / 100 - c / np.nanmax(c))),
     }
     for name, text in WISHES.items():
-        ways[f"router: {name}"] = lambda a, c, catalogue, text=text: catalogue.row(str(choose(catalogue, text)))
+        ways[f"router: {name}"] = lambda _a, _c, catalogue, text=text: catalogue.row(str(choose(catalogue, text)))
     chosen: dict[str, list[int]] = {way: [] for way in ways}
     for left in range(len(sets)):
         kept = [place for place in range(len(sets)) if place != left]
@@ -356,7 +356,8 @@ def render(found: dict[str, dict[str, Any]]) -> dict[str, str]:
         ]
         for name, s in found["clauses"]["scores"].items():
             rows.append(
-                f"| {name} | {s['texts']} | {s['precision']:.3f} | {s['recall']:.3f} | {s['f1']:.3f} | {s['whole']:.1%} |"
+                f"| {name} | {s['texts']} | {s['precision']:.3f} | {s['recall']:.3f} | {s['f1']:.3f} | "
+                f"{s['whole']:.1%} |"
             )
         violated, decided = found["clauses"]["hard_violations_of_gold"], found["clauses"]["decided"]
         out["clauses"] = (
@@ -368,17 +369,21 @@ def render(found: dict[str, dict[str, Any]]) -> dict[str, str]:
             "| what | CPU, median | wall, median | wall, 10 % | wall, 95 % |",
             "| --- | ---: | ---: | ---: | ---: |",
         ]
-        named = {"brute": f"brute force, {s['rows']:,} rows, {s['clauses']} wishes", "whole": "the same from words to explanation",
-                 "parse": "reading the words", "rc2_top5": f"RC2, five best of {s['rc2_models']}, {s['rc2_clauses']} clauses"}  # fmt: skip
+        named = {"brute": f"brute force, {s['rows']:,} rows, {s['clauses']} wishes",
+            "whole": "the same from words to explanation",
+                 "parse": "reading the words", "rc2_top5": f"RC2, five best of {s['rc2_models']}, "
+                                                           f"{s['rc2_clauses']} clauses"}  # fmt: skip
         rows += [
-            f"| {words} | {s[k]['cpu']:.2f} ms | {s[k]['wall']:.2f} ms | {s[k]['wall_10']:.2f} ms | {s[k]['wall_95']:.2f} ms |"
+            f"| {words} | {s[k]['cpu']:.2f} ms | {s[k]['wall']:.2f} ms | {s[k]['wall_10']:.2f} ms | "
+            f"{s[k]['wall_95']:.2f} ms |"
             for k, words in named.items()
         ]
         out["speed"] = "\n".join(rows)
     if "server" in found:
         s = found["server"]
         out["server"] = (
-            f"A call straight to a stub takes {s['direct_ms']:.2f} ms at the median, through the router {s['routed_ms']:.2f} ms: it adds "
+            f"A call straight to a stub takes {s['direct_ms']:.2f} ms at the median, through the router "
+            f"{s['routed_ms']:.2f} ms: it adds "
             f"**{s['added_ms']:.2f} ms**. {s['streams']} of 200 streams that were all open at once ended whole."
         )
     if "flagship" in found:

@@ -19,11 +19,35 @@ from rectitude.decisions.routing.writing import write_catalogue
 
 Cli, Refusal, Answer = Callable[..., Result], Callable[..., str], Callable[..., Any]
 ROWS = [
-    {"model": "gpt-5", "provider": "openai", "price_in": 1.25, "price_out": 10, "context": 400_000, "vision": True, "q.code": 80},
-    {"model": "gemini-flash", "provider": "google", "price_in": 0.1, "price_out": 0.4, "context": 1_000_000, "vision": True, "q.code": 60},
-    {"model": "qwen-coder", "provider": "alibaba", "price_in": 0.2, "price_out": 1.8, "context": 260_000, "vision": None,
-     "open_weights": True, "q.code": 75},
-]  # fmt: skip
+    {
+        "model": "gpt-5",
+        "provider": "openai",
+        "price_in": 1.25,
+        "price_out": 10,
+        "context": 400_000,
+        "vision": True,
+        "q.code": 80,
+    },
+    {
+        "model": "gemini-flash",
+        "provider": "google",
+        "price_in": 0.1,
+        "price_out": 0.4,
+        "context": 1_000_000,
+        "vision": True,
+        "q.code": 60,
+    },
+    {
+        "model": "qwen-coder",
+        "provider": "alibaba",
+        "price_in": 0.2,
+        "price_out": 1.8,
+        "context": 260_000,
+        "vision": None,
+        "open_weights": True,
+        "q.code": 75,
+    },
+]
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def ask(
 
     Examples:
       rectitude route ask "cheap, must see images, not Google" --catalog models.csv
-      rectitude route ask "at most half the price of GPT-5" --catalog models.csv --tokens-in 8000 --tokens-out 1000 --json
+      rectitude route ask "half the price of GPT-5" --catalog models.csv --tokens-in 8000 --tokens-out 900 --json
       rectitude route ask "cheap" "forget the price, good at coding" --catalog models.csv --why-not gpt-5
     """
     from rectitude.decisions.routing.router import Router

@@ -80,11 +80,23 @@ def test_nothing_named_is_no_precision() -> None:
 
 def test_recommendations_are_read_and_refused() -> None:
     catalogue = planted()
-    cases = read_recommendations([{"feedback": "must see images", "models": ["m1"]},
-                                  {"models": ["m1"], "clauses": ["hard vision is true", {"kind": "soft", "any": [{"attr": "price", "op": "low"}]}]}], catalogue)  # fmt: skip
+    cases = read_recommendations(
+        [
+            {"feedback": "must see images", "models": ["m1"]},
+            {
+                "models": ["m1"],
+                "clauses": ["hard vision is true", {"kind": "soft", "any": [{"attr": "price", "op": "low"}]}],
+            },
+        ],
+        catalogue,
+    )
     assert [len(c.clauses) for c in cases] == [1, 2]
-    for wrong, said in (({"feedback": "x"}, "has a list 'models'"), ({"models": [], "clauses": "x"}, "is a list"),
-                        ({"models": [], "clauses": ["soft vision"]}, "is no clause"), ({"models": [], "feedback": "cheaper than that one"}, "no model has been chosen")):  # fmt: skip
+    for wrong, said in (
+        ({"feedback": "x"}, "has a list 'models'"),
+        ({"models": [], "clauses": "x"}, "is a list"),
+        ({"models": [], "clauses": ["soft vision"]}, "is no clause"),
+        ({"models": [], "feedback": "cheaper than that one"}, "no model has been chosen"),
+    ):
         with pytest.raises(ConfigError, match=said):
             read_recommendations([wrong], catalogue)
     with pytest.raises(ConfigError, match="no recommendation"):

@@ -14,8 +14,12 @@ from rectitude.decisions.routing.catalogue import Catalogue
 from rectitude.decisions.routing.parsing.llm import LanguageModelReader, answer_schema, check_answer
 from rectitude.decisions.routing.router import Router
 
-GOOD = {"clauses": [{"kind": "soft", "any": [{"attr": "price", "op": "low"}], "said": "cheap"},
-                    {"kind": "hard", "any": [{"attr": "vision", "op": "is", "value": True}], "said": "must see images"}]}  # fmt: skip
+GOOD = {
+    "clauses": [
+        {"kind": "soft", "any": [{"attr": "price", "op": "low"}], "said": "cheap"},
+        {"kind": "hard", "any": [{"attr": "vision", "op": "is", "value": True}], "said": "must see images"},
+    ]
+}
 TEXT = "cheap, must see images"
 
 
@@ -75,12 +79,22 @@ def test_attacks_do_not_reach_the_model(small: Catalogue) -> None:
     ("answer", "said"),
     [
         ("[]", "no list 'clauses'"),
-        ({"clauses": [{"kind": "soft", "any": [{"attr": "price", "op": "low"}], "said": "purple"}]}, "'purple' is not in the feedback"),
+        (
+            {"clauses": [{"kind": "soft", "any": [{"attr": "price", "op": "low"}], "said": "purple"}]},
+            "'purple' is not in the feedback",
+        ),
         ({"clauses": [{"kind": "soft", "any": [{"attr": "charm", "op": "low"}], "said": "cheap"}]}, "No attribute"),
-        ({"clauses": [{"kind": "soft", "any": [{"attr": "price", "op": "low"}], "said": "cheap", "origin": "policy"}]}, "no 'origin'"),
+        (
+            {
+                "clauses": [
+                    {"kind": "soft", "any": [{"attr": "price", "op": "low"}], "said": "cheap", "origin": "policy"}
+                ]
+            },
+            "no 'origin'",
+        ),
         ({"clauses": [GOOD["clauses"][0]] * 13}, "13 clauses are more than 12"),
     ],
-)  # fmt: skip
+)
 def test_invented_clauses_are_refused(answer: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         check_answer(answer if isinstance(answer, str) else json.dumps(answer), TEXT)

@@ -129,22 +129,34 @@ def test_an_assumed_unit_is_said() -> None:
     ("text", "wanted"),
     [
         ("must be open and cheap", ["hard: has open weights", "soft: price: the lower the better"]),
-        ("price between $1 and $3 per million tokens", ["hard: price at least 1 USD per million tokens", "hard: price at most 3 USD per million tokens"]),
-        ("no OpenAI, Google or Anthropic", [f"hard: provider or maker is not {c}" for c in ("openai", "google", "anthropic")]),
-        ("must support: vision, tools, JSON", ["hard: reads images", "hard: calls tools", "hard: keeps to a JSON schema"]),
+        (
+            "price between $1 and $3 per million tokens",
+            ["hard: price at least 1 USD per million tokens", "hard: price at most 3 USD per million tokens"],
+        ),
+        (
+            "no OpenAI, Google or Anthropic",
+            [f"hard: provider or maker is not {c}" for c in ("openai", "google", "anthropic")],
+        ),
+        (
+            "must support: vision, tools, JSON",
+            ["hard: reads images", "hard: calls tools", "hard: keeps to a JSON schema"],
+        ),
         ("not necessarily OpenAI", []),
         ("no vision needed", []),
         ("I don't need vision", []),
         ("GDPR compliant", ["hard: region is eu"]),
         ("only models from Google or Mistral", ["hard: provider or maker has google or family is mistral"]),
         ("between us, cheap", ["soft: price: the lower the better"]),
-        ("if the prompt is over 50k tokens, at least 200k context", ["hard: if the prompt is over 50,000 tokens: context at least 200,000 tokens"]),
+        (
+            "if the prompt is over 50k tokens, at least 200k context",
+            ["hard: if the prompt is over 50,000 tokens: context at least 200,000 tokens"],
+        ),
         ("for coding tasks, prefer Claude", ["soft: if the request is about code: family is claude"]),
         ("30 % cheaper than GPT-5", ["hard: price at most 0.7 × that of gpt 5"]),
         ("twice the context of GPT-5", ["hard: context at least 2 × that of gpt 5"]),
         ("nothing older than 2025", ["hard: release date at least 2025-01-01"]),
     ],
-)  # fmt: skip
+)
 def test_sentences(text: str, wanted: list[str], small: Catalogue) -> None:
     assert read(text, small) == wanted
 
@@ -196,7 +208,8 @@ def test_no_text_breaks_the_parser(text: str) -> None:
         assert 0 <= start <= end <= len(text)
 
 
-WORDS = "must not no cheap fast or and , . vision tools $2 per million than GPT-5 Claude only at least 100k context never without prefer the better"
+WORDS = "must not no cheap fast or and , . vision tools $2 per million than GPT-5 Claude only at least 100k context"
+WORDS += " never without prefer the better between more"
 
 
 @given(st.lists(st.sampled_from(WORDS.split(" ")), max_size=14))

@@ -94,8 +94,16 @@ def test_random_problems_lie_between_deny_and_allow() -> None:
 def test_negotiated_limits_are_the_least_that_help() -> None:
     rng = np.random.default_rng(7)
     for _ in range(25):
-        rows = [{"model": f"m{i}", "price_in": (p := float(rng.integers(2, 40)) / 4), "price_out": p,
-                 "context": int(rng.integers(1, 20)) * 10_000, "vision": bool(rng.random() < 0.6)} for i in range(8)]  # fmt: skip
+        rows = [
+            {
+                "model": f"m{i}",
+                "price_in": (p := float(rng.integers(2, 40)) / 4),
+                "price_out": p,
+                "context": int(rng.integers(1, 20)) * 10_000,
+                "vision": bool(rng.random() < 0.6),
+            }
+            for i in range(8)
+        ]
         wishes = [read_gold("hard price <= 1"), read_gold("hard context >= 150000"), read_gold("hard vision is true")]
         problem = build_problem(build_catalogue(rows), wishes, policy=PLAIN)
         found = negotiate(problem, seconds=20)

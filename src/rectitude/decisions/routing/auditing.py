@@ -8,7 +8,7 @@ the definitions below are ours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Recommendation:
     models: tuple[str, ...]
     clauses: tuple[Clause, ...]
     feedback: str = ""
-    request: Request = Request()
+    request: Request = field(default_factory=Request)
 
 
 @dataclass(frozen=True)

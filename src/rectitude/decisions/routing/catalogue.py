@@ -123,7 +123,7 @@ class Catalogue:
 
     @cached_property
     def mean_quality(self) -> Floats:
-        """Mean of the scores of each endpoint; unknown where one that others have is missing, to keep them comparable."""
+        """Mean of each endpoint's scores; unknown where one that others have is missing: it would not compare."""
         scores = [values for name, values in self.ordered.items() if name.startswith(QUALITY) and name != MEAN_QUALITY]
         return np.mean(scores, axis=0) if scores else np.full(len(self), np.nan)
 
@@ -237,7 +237,7 @@ class Catalogue:
 
 
 def plain(name: str) -> str:
-    """A name without case, brackets and differences of hyphen, space and underscore: ``GPT-5 Mini`` is ``gpt 5 mini``."""
+    """A name without case, brackets and kinds of hyphen and space: ``GPT-5 Mini`` is ``gpt 5 mini``."""
     bare = name.casefold().partition(" (")[0]
     return " ".join(bare.replace("-", " ").replace("_", " ").split())
 

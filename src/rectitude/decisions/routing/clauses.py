@@ -63,8 +63,7 @@ class Atom(Settings):
         if self.ref_model is not None:
             if self.op not in _COMPARE:
                 raise ValueError("Only a comparison can refer to a model")
-            return self
-        if self.op in ("low", "high"):
+        elif self.op in ("low", "high"):
             if self.value is not None or self.negate:
                 raise ValueError(f"'{self.op}' takes no value and no negation")
         elif self.op == "is":
@@ -73,13 +72,17 @@ class Atom(Settings):
         elif self.op in ("in", "has"):
             if not isinstance(self.value, tuple) or not self.value:
                 raise ValueError(f"'{self.op}' takes a list of names")
-        elif kind == "date" and isinstance(self.value, str):
+        else:
+            self._is_limit(kind)
+        return self
+
+    def _is_limit(self, kind: str) -> None:
+        if kind == "date" and isinstance(self.value, str):
             date.fromisoformat(self.value)
         elif isinstance(self.value, bool) or not isinstance(self.value, int | float):
             raise ValueError(f"'{self.attr} {self.op}' takes {'a date' if kind == 'date' else 'a number'}")
         elif self.op == "best" and self.value <= 0:
             raise ValueError("'best' takes how many, or which share")
-        return self
 
     @property
     def graded(self) -> bool:
@@ -246,6 +249,6 @@ def _in_words(atom: Atom) -> str:
         times = "" if atom.factor == 1 else f"{atom.factor:g} × "
         compared = f"{about.title} {sign} {times}that of {atom.ref_model}"
     else:
-        value = atom.value if isinstance(atom.value, str) else f"{float(atom.value or 0):,.10g}"
+        value = atom.value if isinstance(atom.value, str) else f"{atom.number():,.10g}"
         compared = f"{about.title} {sign} {value} {about.unit}".strip()
     return f"not: {compared}" if atom.negate else compared

@@ -11,7 +11,7 @@ import numpy as np
 from rectitude.decisions.routing.attributes import attribute, company
 from rectitude.decisions.routing.catalogue import Catalogue, Request
 from rectitude.decisions.routing.clauses import Atom, Clause
-from rectitude.decisions.routing.truth import atom_truth, disjunction
+from rectitude.decisions.routing.truth import atom_truth
 
 IDENTITY = frozenset({"model", "family", "vendor", "provider", "maker"})
 """Attributes that say which endpoint it is rather than what it can do."""

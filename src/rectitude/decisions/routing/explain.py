@@ -88,7 +88,8 @@ def why_not(problem: Problem, row: int, winner: int | None) -> dict[str, Any]:
         return {**answer, "loses_on": [], "says": f"{catalogue.ids[row]} meets every hard wish"}
     behind = problem.values[winner] - problem.values[row]
     if behind == 0:
-        says = f"{catalogue.ids[row]} is as good as {catalogue.ids[winner]}; the tie was broken by {_tie(problem, row, winner)}"
+        tie = _tie(problem, row, winner)
+        says = f"{catalogue.ids[row]} is as good as {catalogue.ids[winner]}; the tie was broken by {tie}"
         return {**answer, "loses_on": [], "says": says}
     gaps = problem.clause_losses[row] - problem.clause_losses[winner]
     chosen, left = [], int(behind)
@@ -99,7 +100,8 @@ def why_not(problem: Problem, row: int, winner: int | None) -> dict[str, Any]:
         left -= int(gaps[column])
     lost = [{"clause": problem.clauses[c].id, "points": problem.points(gaps[c])} for c in chosen]
     words = [f"'{problem.clauses[c]}' ({problem.points(gaps[c]):g})" for c in chosen]
-    says = f"{catalogue.ids[row]} is {problem.points(behind):g} behind {catalogue.ids[winner]} because of {' and '.join(words)}"
+    far = problem.points(behind)
+    says = f"{catalogue.ids[row]} is {far:g} behind {catalogue.ids[winner]} because of {' and '.join(words)}"
     return {**answer, "loses_on": lost, "says": says}
 
 

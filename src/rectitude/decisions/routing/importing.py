@@ -388,7 +388,8 @@ class _Prices:
             for name in found:
                 found[name] = np.where(doubtful, np.nan, found[name])
             self.table.notes.append(
-                f"{int(doubtful.sum())} models with price 0 are taken as of unknown price; --free-prices free believes them"
+                f"{int(doubtful.sum())} models with price 0 are taken as of unknown price; --free-prices free "
+                f"believes them"
             )
         if called_free.any():
             self.table.notes.append(f"{int(called_free.sum())} models are called ':free': their rates are limited")

@@ -184,8 +184,8 @@ def correction_sets(problem: Problem, most: int = 3, seconds: float = 2.0) -> li
     formula = wcnf()
     formula.append(list(range(1, len(patterns) + 1)))
     for number, pattern in enumerate(patterns, start=1):
-        for position in np.flatnonzero(pattern):
-            formula.append([-number, relax[position]])
+        for place in np.flatnonzero(pattern):
+            formula.append([-number, relax[place]])
     for position, column in enumerate(problem.hard):
         formula.append([-relax[position]], weight=10 if problem.clauses[column].origin == "request" else 1)
     found: list[Correction] = []
@@ -224,11 +224,11 @@ def unsat_core(problem: Problem) -> list[int]:
         for number, pattern in enumerate(patterns, start=1):
             for position in np.flatnonzero(pattern):
                 solver.add_clause([-number, -track[position]])
-        core = _core(solver, track)
+        core = _core(solver, track) or []
         for literal in list(core):
             smaller = _core(solver, [other for other in core if other != literal])
             core = smaller if smaller is not None else core
-    return sorted(problem.hard[track.index(literal)] for literal in core or ())
+    return sorted(problem.hard[track.index(literal)] for literal in core)
 
 
 def _core(solver: Any, assumptions: Iterable[int]) -> list[int] | None:

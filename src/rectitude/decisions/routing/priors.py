@@ -141,8 +141,8 @@ def choice_weights(
 ) -> NDArray[np.float64]:
     """Non-negative weights of clauses under which choices look optimal [C].
 
-    Conditional logit of the chosen model among all, on the truth of the clauses (unknown counts by expectation), with an
-    L2 penalty; the scale is that of log-odds.
+    Conditional logit of the chosen model among all, on the truth of the clauses (unknown counts by expectation), with
+    an L2 penalty; the scale is that of log-odds.
 
     Raises:
         ConfigError: Nothing was chosen.

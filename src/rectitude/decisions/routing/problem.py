@@ -64,7 +64,7 @@ class Policy(Settings):
 def default_clauses() -> list[Clause]:
     """What we wish for where nobody says otherwise, each of low weight and in the last group."""
     graded = [("price", "low", 2), (("q.mean"), "high", 2), ("released", "high", 1)]
-    found = [Clause(any=(Atom(attr=attr, op=op),), strength=s, origin="default") for attr, op, s in graded]  # type: ignore[arg-type]
+    found = [Clause(any=(Atom(attr=attr, op=op),), strength=s, origin="default") for attr, op, s in graded]
     found.append(Clause(any=(Atom(attr="tool_call", op="is", value=True),), strength=1, origin="default"))
     found.append(Clause(any=(Atom(attr="context", op=">=", value=100_000),), strength=1, origin="default"))
     return found

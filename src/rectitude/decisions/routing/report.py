@@ -27,7 +27,7 @@ class _Interval:
 
 def decision_report(decision: Decision) -> str:
     """A decision as one self-contained HTML file."""
-    problem, told = decision.problem, decision.explanation
+    problem = decision.problem
     lead = {
         "feasible": f"{decision.chosen} answers best what was wished for.",
         "infeasible": "No model meets every hard wish. What could be given up is below.",
@@ -129,7 +129,8 @@ def audit_report(name: str, audited: Mapping[str, Any]) -> str:
     summary = audited["summary"]
     precision, regret = summary["hard_precision"], summary["regret"]
     lead = (
-        f"{precision['value']:.0%} of the models it names break no hard wish; their mean regret is {regret['value']:.3f} "
+        f"{precision['value']:.0%} of the models it names break no hard wish; their mean regret is "
+        f"{regret['value']:.3f} "
         f"over {audited['recommendations']} feedbacks."
     )
     page = Page(f"Does {name} obey what is wished for?", lead, footer=f"Written by Rectitude {__version__}.")

@@ -258,7 +258,7 @@ class Conversation:
         return "rc2", np.concatenate([head, rest[~np.isin(rest, head)]])
 
     def _completed(self, problem: Problem) -> tuple[str, np.ndarray[Any, Any]]:
-        """The best model under the best, or the worst, completion of unknown cells, then the others as by brute force."""
+        """The best model under the best, or the worst, completion, then the others as by brute force."""
         from rectitude.decisions.routing.smt import optimistic, robust
 
         solve = optimistic if problem.policy.unknown_soft == "allow" else robust

@@ -1,7 +1,7 @@
 """Several models at once: cascades and fall-back lists within a budget, over providers, covering what must be covered.
 
 A soft wish is met by a set as far as by its best member. With the distinct degrees ``v_1 < … < v_L`` to which models
-meet it, that is exact as MaxSAT: soft ``s_l`` of weight ``w · (v_l − v_{l−1})`` with hard ``s_l → ∨_{m: v_m ≥ v_l} x_m``.
+meet it that is exact as MaxSAT: soft ``s_l`` of weight ``w (v_l − v_{l−1})`` with hard ``s_l → ∨_{m: v_m ≥ v_l} x_m``.
 Hard wishes hold for every member. The budget ``Σ price_m x_m ≤ B`` becomes a decision diagram, the size and the number
 of providers cardinality constraints.
 """
@@ -221,7 +221,7 @@ def _spread(formula: Any, wish: SetWish, houses: np.ndarray[Any, Any], selectors
     encoded = card.atleast(lits=present, bound=wish.providers, top_id=top, encoding=enc.seqcounter)
     for clause in encoded.clauses:
         formula.append(clause)
-    return max(top, encoded.nv)
+    return max(top, int(encoded.nv))
 
 
 def _forbid(formula: Any, literals: Sequence[int]) -> None:

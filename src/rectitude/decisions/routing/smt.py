@@ -285,7 +285,7 @@ def extreme(problem: Problem, row: int, *, best: bool, seconds: float = 2.0) -> 
 
 def robust(problem: Problem, seconds: float = 2.0) -> Completed:
     """The model whose worst completion is best; models whose best bound is behind are not tried."""
-    low, high = _bounds(problem)
+    high = _bounds(problem)[1]
     best, ends, status = Completed(None, 0, status="infeasible"), time.monotonic() + seconds, "optimal"
     for row in _candidates(problem):
         if best.row is not None and high[row] <= best.value:

@@ -27,7 +27,7 @@ def read_gold(text: str) -> Clause:
     matches = [_GOLD.fullmatch(part) for part in rest.split(" or ")]
     if kind not in ("hard", "soft") or not all(matches):
         raise ConfigError(f"'{text}' is no clause", fix="Write it as: hard vision is true")
-    return Clause(kind=kind, any=tuple(_gold_atom(match) for match in matches if match))  # type: ignore[arg-type]
+    return Clause(kind=kind, any=tuple(_gold_atom(match) for match in matches if match))
 
 
 def _gold_atom(match: re.Match[str]) -> Atom:
@@ -92,7 +92,7 @@ class Score:
 def score(found: Sequence[Clause], meant: Sequence[Clause]) -> Score:
     """Match clauses found for one text with those meant; each may be matched once.
 
-    Strength is not compared. ``<`` and ``<=`` count as the same, and so do an exclusion of two names and two exclusions.
+    Strength is not compared. ``<`` and ``<=`` count as the same; so do an exclusion of two names and two exclusions.
     """
     left = [form for clause in meant for form in _forms(clause)]
     mine = [form for clause in found for form in _forms(clause)]
@@ -143,8 +143,6 @@ def _same_atom(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
         return False
     a, b = one[2], other[2]
     if isinstance(a, float) and isinstance(b, float) and not isinstance(a, bool):
-        # dates are days: five per cent of two thousand years would be anything
-        return abs(a - b) <= (
-            1 if a > 500_000 and "released" in one[0] + "released" else _TOLERANCE * max(abs(a), abs(b))
-        )
+        near = 1.0 if attribute(one[0]).kind == "date" else _TOLERANCE * max(abs(a), abs(b))  # dates are days
+        return abs(a - b) <= near
     return bool(a == b)

@@ -72,7 +72,7 @@ class TruthTable:
     def _chance(self, parts: Sequence[Truth]) -> Floats:
         """``1 − ∏ (1 − p)`` over the atoms, which are taken as independent."""
         if len(parts) == 1:
-            return expected(self.catalogue, parts[0][None])[0]
+            return np.asarray(expected(self.catalogue, parts[0][None])[0])
         return np.asarray(1 - np.prod(1 - expected(self.catalogue, np.stack(parts)), axis=0))
 
     @cached_property
@@ -96,7 +96,7 @@ def counted(row: Row, policy: str) -> Floats:
     """What a row's truth counts as under a policy, in [0, 1], [M]."""
     if policy == "expect":
         return row.chance
-    return (row.truth == 1).astype(np.float64) if policy == "deny" else (row.truth != 0).astype(np.float64)
+    return np.asarray(row.truth == 1 if policy == "deny" else row.truth != 0, dtype=np.float64)
 
 
 def disjunction(parts: Sequence[Truth]) -> Truth:
@@ -179,7 +179,7 @@ def _among_best(catalogue: Catalogue, atom: Atom, values: Floats, request: Reque
 
 
 def staircase(catalogue: Catalogue, atom: Atom, request: Request = _EVERYTHING) -> list[float]:
-    """Thresholds of "the lower (higher) the better": quantiles 1/L … L/L from the best end, best first, without ties."""
+    """Thresholds of "the lower (higher) the better": quantiles 1/L … L/L, the best first, without ties."""
     known = catalogue.known(atom.attr, request)
     if not known.size:
         return [np.nan]
@@ -196,7 +196,7 @@ def stair_truth(catalogue: Catalogue, atom: Atom, request: Request = _EVERYTHING
     holds = values <= steps + slack if atom.op == "low" else values >= steps - slack
     truth = holds.astype(np.int8)
     truth[:, np.isnan(values)] = UNKNOWN
-    return truth
+    return np.asarray(truth)
 
 
 def rank_row(catalogue: Catalogue, atom: Atom, position: int, policy: str, request: Request) -> Row:
@@ -222,7 +222,7 @@ def expected(catalogue: Catalogue, truths: Truth) -> Floats:
         overall = (yes.sum() + PSEUDO / 2) / (seen.sum() + PSEUDO)
         parent = _shrunk(yes, seen, providers, providers[blank], np.float64(overall))
         chances[row, blank] = _shrunk(yes, seen, families, families[blank], parent)
-    return chances
+    return np.asarray(chances)
 
 
 def _shrunk(

@@ -114,7 +114,8 @@ _NOUNS = {
 _COMPARE = {
     "<=": r"at most|at or below|up to|max(?:imum)?(?: of)?|<=|≤|=<|within|or (?:less|fewer|lower|below|cheaper|under)|"
     r"at the most|cap(?:ped)? at",
-    ">=": r"at least|at or above|min(?:imum)?(?: of)?|at (?:a )?minimum|>=|≥|=>|or (?:more|higher|above|larger|longer|greater)|"
+    ">=": r"at least|at or above|min(?:imum)?(?: of)?|at (?:a )?minimum|>=|≥|=>|or (?:more|higher|above|larger|"
+    r"longer|greater)|"
     r"since|starting|from(?= (?:20|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))",
     "<": r"under|below|less than|lower than|fewer than|smaller than|shorter than|before|earlier than|until|<",
     ">": r"over|above|more than|higher than|greater than|larger than|bigger than|longer than|exceed(?:s|ing)?|after|"
@@ -130,7 +131,8 @@ _MODALS = {
     (
         4,
         False,
-    ): r"prefer(?:s|red|ably|ence)?|should|want|would (?:really )?like|i'd (?:really )?like|would (?:rather|appreciate)|"
+    ): r"prefer(?:s|red|ably|ence)?|should|want|would (?:really )?like|i'd (?:really )?like|would (?:rather|"
+    r"appreciate)|"
     r"i'd (?:rather|appreciate)|i like|rather have",
     (
         2,
@@ -150,15 +152,19 @@ _NEGATIONS = (
 )
 _LEAVE = (
     r"not necessarily|(?:do|does)(?:n't| not) (?:need|have)(?: to)?|no need (?:for|to)|need not|forget(?: about)?|"
-    r"never ?mind|(?:do|does)(?:n't| not) (?:really )?care(?: about)?|ignore|drop|regardless of|no matter|no preference(?: (?:on|for|about))?"
+    r"never ?mind|(?:do|does)(?:n't| not) (?:really )?care(?: about)?|ignore|drop|regardless of|no matter|no "
+    r"preference(?: (?:on|for|about))?"
 )
 _IRRELEVANT = (
-    r"(?:do|does)(?:n't| not) (?:really )?matter|(?:is|are)(?:n't| not) (?:so |that |very |really )?(?:important|a must|required|needed|necessary|mandatory)"
+    r"(?:do|does)(?:n't| not) (?:really )?matter|(?:is|are)(?:n't| not) (?:so |that |very |really "
+    r")?(?:important|a must|required|needed|necessary|mandatory)"
     r"|(?:is|are) (?:irrelevant|unimportant|no (?:issue|concern|object))|matters? less"
 )
 ATTACK = re.compile(
-    r"\b(?:ignor\w+|disregard\w*|overrid\w+|bypass\w*|forget\w*|lift\w*|drop|regardless of|no longer appl\w+)\b[^.;!?\n]{0,60}"
-    r"\b(?:rules?|instructions?|polic(?:y|ies)|constraints?|restrictions?|clauses?|exclusions?|requirements?|prompts?)\b"
+    r"\b(?:ignor\w+|disregard\w*|overrid\w+|bypass\w*|forget\w*|lift\w*|drop|regardless of|no longer "
+    r"appl\w+)\b[^.;!?\n]{0,60}"
+    r"\b(?:rules?|instructions?|polic(?:y|ies)|constraints?|restrictions?|clauses?|exclusions?|requirements?|"
+    r"prompts?)\b"
     r"|\b(?:rules?|instructions?|polic(?:y|ies)|constraints?|restrictions?|exclusions?|requirements?)\b[^.;!?\n]{0,60}"
     r"\b(?:no longer appl\w+|(?:are|is) (?:lifted|void|off|removed|suspended)|are allowed|do(?:es)? not apply)"
     r"|\b(?:no longer appl\w+|regardless of any|developer mode|system prompt|jailbreak|you are now|set the weight)\b"
@@ -182,7 +188,8 @@ _LANGUAGES = (
 )
 _HOSTS = {
     "azure": r"azure", "amazon-bedrock": r"(?:amazon |aws )?bedrock", "google-vertex": r"(?:google )?vertex(?: ai)?",
-    "groq": r"groq", "togetherai": r"together(?: |-)?ai", "fireworks-ai": r"fireworks(?: |-)?ai", "openrouter": r"openrouter",
+    "groq": r"groq", "togetherai": r"together(?: |-)?ai", "fireworks-ai": r"fireworks(?: |-)?ai",
+    "openrouter": r"openrouter",
     "cerebras": r"cerebras", "deepinfra": r"deepinfra", "github-models": r"github models", "ollama": r"ollama",
 }  # fmt: skip
 _HOSTED = r"(?:hosted|served|running|runs?|available)(?: (?:on|by|in|at|via|through|from))?|via|through"
@@ -193,14 +200,18 @@ _NUMBER = re.compile(
     r"(?P<cur>\$|usd ?)?(?<![\w.-])(?P<num>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:e-?\d+)?|\.\d+)"
     r"(?: ?(?P<mag>k|thousand|mn?|million|bn?|billion)(?![a-z]))?(?P<plus>\+)?"
     r"(?: ?(?P<unit>usd|dollars?|cents?|ct|¢|\$|ms|milli-?seconds?|seconds?|secs?|s(?![a-z])|%|percent|"
-    r"tok(?:en)?s?(?: ?/ ?s(?:ec(?:ond)?)?| per sec(?:ond)?)|tps|(?:output |input )?tok(?:en)?s?|param(?:eter)?s?|points?)(?![a-z]))?"
-    r"(?: ?(?:/|per|a|each) ?(?P<per>1? ?mtok|1 ?m(?![a-z])|m(?![a-z])|(?:1 ?|one )?million|1? ?k(?![a-z])|(?:1 ?|one )?thousand|1[,.]?000|"
+    r"tok(?:en)?s?(?: ?/ ?s(?:ec(?:ond)?)?| per sec(?:ond)?)|tps|(?:output |input )?tok(?:en)?s?|"
+    r"param(?:eter)?s?|points?)(?![a-z]))?"
+    r"(?: ?(?:/|per|a|each) ?(?P<per>1? ?mtok|1 ?m(?![a-z])|m(?![a-z])|(?:1 ?|one )?million|1? ?k(?![a-z])|(?:1 "
+    r"?|one )?thousand|1[,.]?000|"
     r"1[,.]?000[,.]?000|token|request|query|call|job)(?: ?(?:input |output )?tok(?:en)?s?)?)?"
 )
 _DATE = re.compile(
     r"\b(?P<y>20\d\d)-(?P<m>\d\d)(?:-(?P<d>\d\d))?\b|"
-    r"\b(?P<name>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? (?:(?P<day>\d{1,2})(?:st|nd|rd|th)?,? )?(?P<year>20\d\d)\b|"
-    r"(?<=since )(?P<only>20\d\d)\b|(?<=after )(?P<only2>20\d\d)\b|(?<=before )(?P<only3>20\d\d)\b|(?<=until )(?P<only4>20\d\d)\b|(?<=than )(?P<only5>20\d\d)\b(?! )"
+    r"\b(?P<name>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? (?:(?P<day>\d{1,2})(?:st|nd|rd|"
+    r"th)?,? )?(?P<year>20\d\d)\b|"
+    r"(?<=since )(?P<only>20\d\d)\b|(?<=after )(?P<only2>20\d\d)\b|(?<=before )(?P<only3>20\d\d)\b|(?<=until "
+    r")(?P<only4>20\d\d)\b|(?<=than )(?P<only5>20\d\d)\b(?! )"
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MAGNITUDE = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9}
@@ -209,18 +220,20 @@ VERSIONED = re.compile(
     r"(?:[- ]?v?\d[\w.]*)(?:-\w+)*(?<![.-])"
 )
 """A family's name with a version: the name of a model, known or not."""
-STOPWORDS = frozenset(
-    "a an the i i'd i'm im me my we our us you your it its it's this that these those there is are be been am was were "
-    "to of in on at for from with by as so if or and also too either both please thanks thank kindly could would will "
-    "can may might shall do does did have has had get give pick choose find use take make keep let look looking offer "
-    "select one ones model models llm something anything any some all which who what when than then very quite fairly "
-    "just able about company companies support supports supported supporting read reads understand understands see "
-    "handle handles accept accepts process hear return returns output produce write than other others else actually "
-    "instead now still really much many lot more most less same per each every work works working like liked hi hello "
-    "hey sure ok okay yes well wish score scores scoring scored reaches reach tokens token stay go hosted hosting run "
-    "runs serve served region where whatever appreciate would'd they but not has'nt no speak speaks know knows does "
-    "says legal allowed sorry somewhat be fine needed lower that's company's into own only do compliant love data stay must-have".split()
-)
+_WORDS = """
+    a able about accept accepts actually all allowed also am an and any anything appreciate are as at be been both
+    but by can choose companies company company's compliant could data did do does each either else every fairly
+    find fine for from get give go had handle handles has has'nt have hear hello hey hi hosted hosting i i'd i'm if
+    im in instead into is it it's its just keep kindly know knows legal less let like liked llm look looking lot
+    love lower make many may me might model models more most much must-have my needed no not now of offer ok okay on
+    one ones only or other others our output own per pick please process produce quite reach reaches read reads
+    really region return returns run runs same says score scored scores scoring see select serve served shall so
+    some something somewhat sorry speak speaks stay still support supported supporting supports sure take than thank
+    thanks that that's the then there these they this those to token tokens too understand understands us use very
+    was we well were what whatever when where which who will wish with work working works would would'd write yes
+    you your
+"""
+STOPWORDS = frozenset(_WORDS.split())
 """Words that say nothing about models; what is neither these nor a mention is shown as not understood."""
 
 
@@ -325,42 +338,37 @@ def scan(text: str, original: str) -> list[Mention]:
 def _numbers(text: str) -> list[Mention]:
     found = []
     for match in _NUMBER.finditer(text):
-        value = float(match["num"].replace(",", ""))
-        magnitude, unit, per = match["mag"], (match["unit"] or "").strip(), (match["per"] or "").replace(" ", "")
-        dollars = bool(match["cur"]) or unit in ("usd", "dollar", "dollars", "$")
-        cents = unit in ("cent", "cents", "ct", "¢")
-        value *= _MAGNITUDE.get(magnitude or "", 1.0)
-        if dollars or cents:
-            value *= 0.01 if cents else 1.0
-            if re.fullmatch(r"request|query|call|job", per):
-                unit = "job"
-            elif per:
-                value *= (
-                    1e6 if per == "token" else 1e3 if re.fullmatch(r"1?k|(?:1|one)?thousand|1[,.]?000", per) else 1.0
-                )
-                unit = "$"
-            else:
-                unit = "$?"
-        elif unit in ("ms",) or unit.startswith("milli"):
-            unit = "ms"
-        elif re.fullmatch(r"s|secs?|seconds?", unit):
-            value, unit = value * 1000, "ms"
-        elif "/" in unit or " per " in unit or unit == "tps":
-            unit = "tok/s"
-        elif "tok" in unit:
-            unit = "output tokens" if unit.startswith("output") else "tokens"
-        elif unit.startswith("param") or (magnitude in ("b", "bn", "billion") and not unit):
-            value, unit = value / 1e9 if magnitude else value, "params"
-        elif unit in ("%", "percent"):
-            unit = "%"
-        elif magnitude and not unit:
-            unit = "tokens"
-        else:
-            unit = ""
+        value = float(match["num"].replace(",", "")) * _MAGNITUDE.get(match["mag"] or "", 1.0)
+        value, unit = _measured(match, value)
         found.append(Mention("number", match.start(), match.end(), value=value, unit=unit))
         if match["plus"]:
             found[-1].attr = ">="
     return found
+
+
+def _measured(match: re.Match[str], value: float) -> tuple[float, str]:
+    """A number in our unit: USD per million tokens, USD per request (job), ms, tok/s, billions, tokens or %."""
+    magnitude, unit, per = match["mag"], (match["unit"] or "").strip(), (match["per"] or "").replace(" ", "")
+    cents = unit in ("cent", "cents", "ct", "¢")
+    if match["cur"] or cents or unit in ("usd", "dollar", "dollars", "$"):
+        value *= 0.01 if cents else 1.0
+        if re.fullmatch(r"request|query|call|job", per):
+            return value, "job"
+        thousand = re.fullmatch(r"1?k|(?:1|one)?thousand|1[,.]?000", per)
+        return value * (1e6 if per == "token" else 1e3 if thousand else 1.0), "$" if per else "$?"
+    if unit == "ms" or unit.startswith("milli"):
+        return value, "ms"
+    if re.fullmatch(r"s|secs?|seconds?", unit):
+        return value * 1000, "ms"
+    if "/" in unit or " per " in unit or unit == "tps":
+        return value, "tok/s"
+    if "tok" in unit:
+        return value, "output tokens" if unit.startswith("output") else "tokens"
+    if unit.startswith("param") or (magnitude in ("b", "bn", "billion") and not unit):
+        return value / 1e9 if magnitude else value, "params"
+    if unit in ("%", "percent"):
+        return value, "%"
+    return value, "tokens" if magnitude and not unit else ""
 
 
 def _dates(text: str) -> list[Mention]:

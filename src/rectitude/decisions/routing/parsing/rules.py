@@ -38,9 +38,11 @@ _UNIT_DEFAULT = {
     "ms": "latency_ms", "tok/s": "tokens_per_s", "params": "params_b", "date": "released",
 }  # fmt: skip
 _GUARD = re.compile(
-    r"^\W*(?:if|when|whenever) (?:there (?:is|are)|the (?:request|prompt|input|question) (?:has|contains|includes|comes with|is about)|i (?:send|attach))"
+    r"^\W*(?:if|when|whenever) (?:there (?:is|are)|the (?:request|prompt|input|question) (?:has|contains|"
+    r"includes|comes with|is about)|i (?:send|attach))"
     r" (?:an? |any |some )?(?P<what>images?|pictures?|pdfs?|audio|tools?|code|math)\b[^,:]{0,20}[,:]"
-    r"|^\W*(?:if|when) the (?:prompt|request|input) is (?:over|longer than|more than) (?P<n>[\d,.]+) ?(?P<k>k|m)?(?: tokens)?(?: long)?[,:]"
+    r"|^\W*(?:if|when) the (?:prompt|request|input) is (?:over|longer than|more than) (?P<n>[\d,.]+) ?(?P<k>k|"
+    r"m)?(?: tokens)?(?: long)?[,:]"
     r"|^\W*for (?P<tag>coding|code|maths?|writing|chat) (?:tasks?|questions?|requests?|work)?[,:]?"
 )
 _GUARD_FLAGS = {"image": "vision", "picture": "vision", "pdf": "pdf", "audio": "audio_in", "tool": "tool_call"}
@@ -105,7 +107,7 @@ class _Reader:
 
     def read(self) -> Parsed:
         blocked = self._blocked()
-        mentions = [m for m in scan(self.text, self.original) + self._models()]
+        mentions = [*scan(self.text, self.original), *self._models()]
         mentions = [m for m in mentions if not any(start <= m.start < end for start, end in blocked)]
         chosen = _without_overlap(mentions)
         sentence: list[Mention] = []
@@ -142,9 +144,9 @@ class _Reader:
             for last in range(min(len(words), first + 8), first, -1):
                 spoken = " ".join(word for word, _, _ in words[first:last])
                 start, end = words[first][1], words[last - 1][2]
-                if not re.fullmatch(r"[\w.:/ -]+", self.text[start:end]) or not re.search(r"\d", spoken):
-                    if last - first < 2:
-                        continue
+                plainly = re.fullmatch(r"[\w.:/ -]+", self.text[start:end]) and re.search(r"\d", spoken)
+                if not plainly and last - first < 2:
+                    continue
                 names = index.get(spoken)
                 if names and (last - first > 1 or re.search(r"[a-z].*\d", spoken)):
                     found.append(Mention("entity", start, end, attr="model", value=tuple(names)))
@@ -225,7 +227,7 @@ class _Reader:
             name = "last" if target.kind == "last" else str(target.value[0])
             for part in parts:
                 part.used = True
-            target.kind, target.value = "relative", Atom(attr=attr, op=op, ref_model=name, factor=times)  # type: ignore[arg-type]
+            target.kind, target.value = "relative", Atom(attr=attr, op=op, ref_model=name, factor=times)
             target.start = min([target.start, *(part.start for part in parts)])
 
     def _compares(self, sign: Mention, before: list[Mention], target: Mention) -> bool:
@@ -298,7 +300,7 @@ class _Reader:
                 if part is not None:
                     part.used = True
             used = [part for part in (*parts, noun) if part is not None]
-            number.kind, number.value = "limit", Atom(attr=attr, op=op, value=value)  # type: ignore[arg-type]
+            number.kind, number.value = "limit", Atom(attr=attr, op=op, value=value)
             number.strength = 0 if about is not None else 3
             number.start = min([number.start, *(p.start for p in used)])
             number.end = max([number.end, *(p.end for p in used)])
@@ -421,10 +423,11 @@ def _negated(atom: Atom) -> Atom:
 
 def _noun_for(phrase: list[Mention], position: int, unit: str) -> Mention | None:
     wanted = _UNIT_NOUNS.get(unit)
-    nouns = [
-        m for m in phrase if m.kind == "noun" and not m.used
-        and (m.attr in wanted if wanted is not None else m.attr.startswith("q.") or (unit == "" and m.attr not in ("input", "output")))
-    ]  # fmt: skip
+    free = [m for m in phrase if m.kind == "noun" and not m.used]
+    if wanted is not None:
+        nouns = [m for m in free if m.attr in wanted]
+    else:
+        nouns = [m for m in free if m.attr.startswith("q.") or (unit == "" and m.attr not in ("input", "output"))]
     here = phrase[position]
     jobs = [m for m in nouns if m.attr == "job_cost"]
     if jobs and unit in ("$?", "job"):

@@ -54,7 +54,7 @@ class Item:
 
 
 def direction(value: str, attr: str) -> str:
-    """ "<" or ">" for low, high, better and worse of an attribute."""
+    """The sign "<" or ">" for low, high, better and worse of an attribute."""
     if value in ("low", "high"):
         return "<" if value == "low" else ">"
     good = ">" if attribute(attr.removeprefix("-")).better != "lower" else "<"
@@ -216,13 +216,13 @@ class Machine:
         attr, op = mention.attr, "has" if kind == "set" else "in"
         if attr == "vendor" and self.previous is not None and self.previous.kind == "hosted":
             attr, op = "provider", "in"
-        self._add(mention, Atom(attr=attr, op=op, value=mention.value), "entity")  # type: ignore[arg-type]
+        self._add(mention, Atom(attr=attr, op=op, value=mention.value), "entity")
 
     def _on_limit(self, mention: Mention) -> None:
         atom: Atom = mention.value
         if mention.strength == 0 and isinstance(atom.value, float):  # "around 2 dollars": within 20 %, and only a wish
             for op, factor in (("<=", 1.2), (">=", 0.8)):
-                near = Atom(attr=atom.attr, op=op, value=atom.value * factor)  # type: ignore[arg-type]
+                near = Atom(attr=atom.attr, op=op, value=atom.value * factor)
                 self._add(mention, near, "softly")
             return
         self._flip(mention, atom, "limit")
@@ -241,7 +241,7 @@ class Machine:
         turned = self.negations % 2 == 1
         op = {"low": "high", "high": "low"}[op] if turned else op
         negations, self.negations = self.negations, 0
-        self._add(mention, Atom(attr=attr, op=op), "grade", start, end)  # type: ignore[arg-type]
+        self._add(mention, Atom(attr=attr, op=op), "grade", start, end)
         self.negations, self.negated_kind = negations, "grade" if negations else ""
 
     def _on_grade(self, mention: Mention) -> None:
@@ -285,7 +285,7 @@ class Machine:
         bare = mention.kind == "comp" and not self.reader.text[: mention.start].endswith("the ")
         if bare and self.reader.has_last:
             op = {"<": "<", ">": ">"}[sign]
-            self._add(mention, Atom(attr=attr, op=op, ref_model="last"), "softly", start, end)  # type: ignore[arg-type]
+            self._add(mention, Atom(attr=attr, op=op, ref_model="last"), "softly", start, end)
             return
         self._grade(mention, attr, "low" if sign == "<" else "high", start, end)
 
@@ -328,12 +328,13 @@ class Machine:
             self._retract(mention)
             return
         after = self._next()
+        near = after is not None and after in self.phrase_of[id(mention)]
         if after is not None and (
             after.kind == "undo"
-            or (after.kind in ("qual", "comp", "neg", "modal") and after in self.phrase_of[id(mention)])
+            or (near and after.kind in ("qual", "comp"))
+            or (near and after.kind in ("neg", "modal") and self._qual_later(mention))
         ):
-            if after.kind in ("undo", "qual", "comp") or self._qual_later(mention):
-                return
+            return
         weighed = self.reader.first_groups or (
             after is not None
             and after.kind in ("modal", "first")

@@ -213,8 +213,8 @@ def create_app(catalogue: Catalogue, config: ServerConfig) -> FastAPI:
         if not isinstance(body, dict) or set(body) - wanted:
             raise ConfigError(f"The body takes {', '.join(sorted(wanted))}", where="body")
         profile = build(Profile, body.get("request") or {}, where="request")
-        words = [str(body.get(key) or "") for key in ("policy", "feedback")]
-        return service.told(service.decide(*words, profile, str(body.get("model") or "auto")))
+        policy, feedback = (str(body.get(key) or "") for key in ("policy", "feedback"))
+        return service.told(service.decide(policy, feedback, profile, str(body.get("model") or "auto")))
 
     @app.post("/v1/chat/completions", dependencies=known)
     async def complete(request: Request) -> Response:

@@ -94,7 +94,7 @@ def _without_wishes(messages: list[dict[str, Any]]) -> tuple[list[dict[str, Any]
 
 
 def _profile(body: Mapping[str, Any]) -> Request:
-    """Needs and tokens; the prompt's are estimated and rounded up in steps of an eighth, so that answers can be kept."""
+    """Needs and tokens; the prompt's are estimated, and rounded up by an eighth so that decisions can be kept."""
     needs, characters, images = set(), 0, 0
     for message in body["messages"]:
         content = message.get("content")
@@ -118,4 +118,4 @@ def _profile(body: Mapping[str, Any]) -> Request:
 
 def _rounded(tokens: int) -> int:
     step = max(1, 2 ** (tokens.bit_length() - 3))
-    return -(-tokens // step) * step
+    return int(-(-tokens // step) * step)

@@ -37,9 +37,9 @@ class ServerConfig(Settings):
 
     providers: dict[str, Provider] = Field(min_length=1)
     """The catalogue's providers that can be reached."""
-    models: dict[str, str] = {}
+    models: dict[str, str] = Field(default={})
     """Endpoint to the name its provider knows it by, where that is not the catalogue's."""
-    policies: dict[str, dict[str, Any]] = {}
+    policies: dict[str, dict[str, Any]] = Field(default={})
     """Saved policies by name; ``default`` counts for every request."""
     client_key_env: str | None = None
     """Environment variable with the key that clients must send; none lets everybody in."""
