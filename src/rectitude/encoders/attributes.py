@@ -44,7 +44,7 @@ def encode_attributes(
             for entry in _entries(value):
                 rows.append(row)
                 values.append(f"{field}={entry}")
-    distinct, columns, counts = np.unique(np.asarray(values, dtype=np.str_), return_inverse=True, return_counts=True)
+    _, columns, counts = np.unique(np.asarray(values, dtype=np.str_), return_inverse=True, return_counts=True)
     shared = counts > 1
     if not shared.any():
         raise DataError(f"No two items share a value of {', '.join(fields)}", fix="Name other columns")

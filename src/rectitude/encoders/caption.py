@@ -1,8 +1,8 @@
 """Pictures to words: a vision-language model behind any OpenAI-compatible endpoint, or a template of the metadata.
 
-Captions are the costly artefact. They are appended one a line to a ``.jsonl`` file whose first line says which model and
-which prompt made them; a file made otherwise is refused, so that captions of two kinds are never mixed. What is in the
-file is not asked for again.
+Captions are the costly artefact. They are appended one a line to a ``.jsonl`` file whose first line says which model
+and which prompt made them; a file made otherwise is refused, so that captions of two kinds are never mixed. What is in
+the file is not asked for again.
 
 Source of the prompt's content: the scripts of VLM4Rec (arXiv:2603.12625) ask for a short description that names looks,
 style, colour, material, design and what is notable, and give the title.
@@ -23,8 +23,8 @@ from rectitude.core.files import write_text
 from rectitude.encoders.cache import key_of
 
 PROMPT = (
-    "Describe this product for a recommender system in two or three sentences: what it is, its look and style, colours, "
-    "material, design, the occasion it suits, and anything notable. Say only what can be seen. Its title is: {title}"
+    "Describe this product for a recommender system in two or three sentences: what it is, its look and style, "
+    "colours, material, design, the occasion it suits, and anything notable. Say only what can be seen. Its title is: {title}"
 )
 TEMPLATE = "template"
 _SHORTEST, _LONGEST = 20, 1500

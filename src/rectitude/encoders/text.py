@@ -80,7 +80,7 @@ class SentenceEncoder:
     """A sentence-transformers model, loaded when first asked.
 
     Args:
-        model: ``all-MiniLM-L6-v2``, a folder, or a name sentence-transformers knows and finds on this machine or fetches.
+        model: ``all-MiniLM-L6-v2``, a folder, or a name that sentence-transformers finds on this machine or fetches.
         precision: ``float32``, or ``int8`` through ONNX Runtime.
         device: Where torch computes.
 
@@ -182,8 +182,12 @@ def _export(loaded: Any, path: Path) -> None:
     network.set_attn_implementation("eager")
 
     class States(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
-            return network(input_ids=input_ids, attention_mask=attention_mask)[0]
+            return self.network(input_ids=input_ids, attention_mask=attention_mask)[0]
 
     example = (torch.ones(2, 8, dtype=torch.int64), torch.ones(2, 8, dtype=torch.int64))
     free = {0: "batch", 1: "length"}

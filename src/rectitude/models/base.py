@@ -116,7 +116,7 @@ class Recommender(nn.Module):
         self.register_buffer("trained_users", torch.zeros(n_users, dtype=torch.bool))
 
     @classmethod
-    def content_read(cls, config: ModelConfig) -> tuple[str, ...]:
+    def content_read(cls, config: ModelConfig) -> tuple[str, ...]:  # noqa: ARG003
         """Modalities of the dataset that a model of these settings reads."""
         return cls.content_needed
 
