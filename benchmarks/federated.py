@@ -82,6 +82,8 @@ BINARY = (
     *post("fedfact-post", TOLERANCES),
     *post("fedfact-post", (0.01,), ("g", "l")),
     *post("fedfact-post", (0.01,), form="pairwise"),
+    *post("fedfact-post", (0.01,), fit_on="train+calibration"),
+    *post("logofair", (0.01, 0.02), fit_on="train+calibration"),
     *post("fedfact-in", (0.01, 0.04)),
     *LEARNT,
 )
@@ -231,12 +233,12 @@ def table(lines: Sequence[dict[str, Any]], task: str, labels: Sequence[tuple[str
         for alpha in alphas:
             several = found.get((method, label, alpha), [])
             means = [
-                f"{np.mean([line[key] for line in several]):.4f} ± {np.std([line[key] for line in several]):.4f}"
+                f"{np.mean([line[key] for line in several]):.4f}±{np.std([line[key] for line in several]):.4f}"
                 for key in ("accuracy", "local_gap_max", "global_gap")
                 if several
             ]
-            row.append(" / ".join(means) or "–")
-        out.append(f"| {method} | {label or '–'} | " + " | ".join(row) + " |")
+            row.append(" / ".join(means).replace("0.", ".") or "–")
+        out.append(f"| `{method}` | {label or '–'} | " + " | ".join(row) + " |")
     return "\n".join(out)
 
 

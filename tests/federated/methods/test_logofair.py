@@ -8,7 +8,7 @@ from rectitude.core.errors import ConfigError
 from rectitude.federated.methods.calibration import calibrate
 from rectitude.federated.methods.constraints import contrasts, events_of, shifted_scores, shifts
 from rectitude.federated.methods.logofair import LoGoFair, LoGoFairConfig, thresholds
-from rectitude.federated.metrics import local_gaps
+from rectitude.federated.metrics import global_gap, local_gaps
 
 P = np.array([[0.2, 0.1], [0.4, 0.3]])  # P(group, class) at one client that is everybody
 
@@ -83,3 +83,18 @@ def test_local_gap_on_adults_test_rows(real_data, monkeypatch):
     problem, data = adult()
     outcome = federate(LoGoFair(LoGoFairConfig(global_tolerance=0.02, local_tolerance=0.02), problem), data)
     assert np.nanmax(local_gaps(decided(outcome, data), "dp")) <= 0.04
+
+
+def test_equalised_odds_are_kept_by_drawing():
+    rng = np.random.default_rng(3)
+    rows = scored(rng, 20_000, 2, 2, skew=2.0)
+    gaps = {}
+    for decisions in ("auto", "deterministic"):
+        config = LoGoFairConfig(
+            criterion="eo", global_tolerance=0.0, local_tolerance=None, decisions=decisions, rounds=80
+        )
+        data = [whole(0, rows)]
+        cells = decided(federate(LoGoFair(config, problem_of(2, 2, 1)), data), data)
+        gaps[decisions] = global_gap(cells, "eo")
+    assert gaps["auto"] < 0.03
+    assert gaps["deterministic"] > gaps["auto"]

@@ -85,9 +85,10 @@ class FedFACTPostConfig(FairConfig):
     """Violation of the optimality conditions, in units of disparity, at which rounds end."""
     resolution: int | None = Setting(200, ge=10)
     """Cells per unit of probability in which a client gathers its rows; null keeps every row."""
-    decisions: Literal["deterministic", "randomised"] = "deterministic"
-    """``randomised`` draws the class from the smoothed decision. Needed to keep tolerances where probabilities take
-    few values (small trees, a handful of categories); otherwise the two differ on a handful of rows."""
+    decisions: Literal["auto", "deterministic", "randomised"] = "auto"
+    """``randomised`` draws the class from the smoothed decision; ``deterministic`` takes the largest score. Equalised
+    odds can be kept only by drawing, unless the groups' ROC curves meet, and so can any tolerance where probabilities
+    take few values; otherwise the two differ on a handful of rows. ``auto`` draws for ``eo`` and ``eo_full``."""
 
 
 class FedFACTPost(Method):
@@ -153,6 +154,12 @@ class FedFACTPost(Method):
         require_fair(self.config, problem)
         self.events = events_of(self.config.criterion, problem.n_classes)
 
+    @property
+    def draws(self) -> bool:
+        """Whether decisions are drawn."""
+        odds = self.config.criterion in ("eo", "eo_full")
+        return self.config.decisions == "randomised" or (self.config.decisions == "auto" and odds)
+
     def contrasts(self, counts: Floats) -> Floats:
         """Weights W [C, G, E] for the counts [G, m] of all rows or of a client's own."""
         return contrasts(counts, self.events, self.config.form)
@@ -185,7 +192,7 @@ class FedFACTPost(Method):
         assert groups is not None  # noqa: S101
         shift = shared["shift"] + personal.get("shift", 0.0)
         scores = shifted_scores(eta, groups, shift, self.events)
-        if self.config.decisions == "randomised":
+        if self.draws:
             noise = rng.gumbel(size=scores.shape)  # the largest of s/β + Gumbel noise is a draw from softmax(s/β)
             scores = scores + self.config.temperature * noise
         return best_class(scores, rng)

@@ -38,7 +38,8 @@ class LoGoFairConfig(FedFACTPostConfig):
     """``margin``: one temperature for all groups. ``raw``: that of P(group, client) times the margin, β = 1000, as in
     the released code; rare groups are then smoothed over the whole range of scores."""
     final_temperature: float = Setting(0.002, gt=0)
-    """Temperature with which a client solves for its own dual once more at the end, for all but the bare hinge."""
+    """Temperature with which a client solves for its own dual once more at the end: all but the bare hinge. Not where
+    decisions are drawn, which are drawn at the temperature of the rounds."""
 
 
 class LoGoFair(FedFACTPost):
@@ -79,7 +80,7 @@ class LoGoFairClient(PostClient):
 
     def temperature(self, totals: Floats) -> Floats:
         """β of every cell, on the scale of the score."""
-        if self.ending:
+        if self.ending and not self.method.draws:
             return np.asarray(self.method.config.final_temperature)
         if self.method.config.smoothing == "margin":
             return np.asarray(self.method.config.temperature)
