@@ -13,7 +13,7 @@ from below too: some lower-ranked items must stay below its last place (the rele
 stops at the discrepancy random groups would have, not at zero. The released code runs 500 steps; here a validation
 attacker ends it when it is at chance.
 
-Cost: D2D is quadratic in the people drawn per class and step; 512 a class make ML-1M (6,040 people) some 0.1 CPU
+Cost: D2D is quadratic in the people drawn per class and step; 256 a class make ML-1M (6,040 people) some 0.05 CPU
 seconds a step. Limits: says nothing of lists and scores, which follow people's tastes and may still tell; attackers
 stronger than those that were tried may see more.
 """
@@ -62,8 +62,8 @@ class UnlearningConfig(Settings):
     """Of d2d: each class against the largest, against everybody (pooled), or every pair of classes (all)."""
     to_chance: bool = True
     """Of d2d: stop at the discrepancy of random groups; false goes on towards zero, as released."""
-    most: int = Field(512, ge=8)
-    """People drawn of each class and step; usual range 256 to 1024."""
+    most: int = Field(256, ge=8)
+    """People drawn of each class and step; usual range 128 to 1024."""
     steps: int = Field(500, ge=1)
     """Most steps; the validation attacker usually ends it sooner."""
     learning_rate: float = Field(0.02, gt=0)

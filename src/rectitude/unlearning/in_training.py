@@ -39,7 +39,7 @@ class ProtectionConfig(Settings):
     """Column of the users table that is to be hidden; a number may be cut, e.g. age:35:46."""
     weight: float = Field(1.0, ge=0)
     """Of the protection beside the model's loss; 0 trains as without the method; usual range 0.1 to 10."""
-    most: int = Field(512, ge=8)
+    most: int = Field(256, ge=8)
     """People drawn of each class and step."""
     every: int = Field(5, ge=1)
     """Steps between two uses of the protection."""

@@ -128,4 +128,5 @@ class NeuMF(Recommender):
             hidden = layer(hidden).relu()
         product_weight, mlp_weight = self.fuse.weight[0].split([self.config.n_factors, hidden.shape[-1]])
         product: Tensor = (self.gmf_items(items) @ (gmf * product_weight)[:, :, None]).squeeze(2)
-        return product + hidden @ mlp_weight + self.fuse.bias
+        scores: Tensor = product + hidden @ mlp_weight + self.fuse.bias
+        return scores
