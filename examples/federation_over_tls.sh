@@ -10,7 +10,7 @@ set -euo pipefail
 data=${1:-adult} clients=${2:-2} folder=${3:-federation}
 port=8000 run="$folder/run"
 federate=(rectitude federate "$data" --method fedfact-post --clients "$clients" --against none --out "$run"
-    --base-set rounds=3 --set rounds=5 --engine superlink)
+    --base-set rounds=2 --set rounds=2 --engine superlink)
 export FLWR_HOME="$PWD/$folder/flower" FLWR_TELEMETRY_ENABLED=0
 mkdir -p "$FLWR_HOME"
 
@@ -20,6 +20,7 @@ tls="$run.federation/tls"
 
 # 2. SuperLink. Everything started below ends with this script.
 trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
+trap 'exit 143' INT TERM
 flower-superlink --host 127.0.0.1 --port "$port" --disable-runtime-dependency-installation \
     --ssl-ca-certfile "$tls/ca.crt" --ssl-certfile "$tls/server.crt" --ssl-keyfile "$tls/server.key" \
     >"$folder/superlink.log" 2>&1 &
