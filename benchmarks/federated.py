@@ -263,12 +263,70 @@ def write(lines: Sequence[dict[str, Any]], folder: Path) -> None:
             page.write_text(filled, encoding="utf-8")
 
 
+def clocked(make: Any, number: int, spent: dict[tuple[int, str], list[float]]) -> Any:
+    """A maker of client halves whose replies are timed, by stage and kind of exchange."""
+
+    def timed(data: Any) -> Any:
+        half = make(data)
+        reply = half.reply
+
+        def answer(kind: str, message: Any, state: Any) -> Any:
+            began = time.process_time()
+            replied = reply(kind, message, state)
+            spent[number, kind].append(time.process_time() - began)
+            return replied
+
+        half.reply = answer
+        return half
+
+    return timed
+
+
+def cost() -> None:
+    """CPU of a round of FedFACT-Post at a client, as part of one of FedAvg: the methods alone, and with messages."""
+    from rectitude.federated.clients import federation_of
+    from rectitude.federated.plan import Plan, Stage
+    from rectitude.federated.run import in_process, new_run_id
+
+    federation = federation_of("adult", partition="dirichlet:0.5", seed=0)
+    both = {"global_tolerance": 0.01, "local_tolerance": 0.01}
+    deciding = {"both": both, "global only": both | {"local_tolerance": None}}
+    for label, settings in {"": {}, "batch 512": {"batch_size": 512}, "32 hidden": {"hidden": [32]}}.items():
+        stages = (Stage("fedavg", settings), *(Stage("fedfact-post", s, 0, name) for name, s in deciding.items()))
+        plan = Plan(new_run_id(), federation.problem, stages)
+        bare: dict[tuple[int, str], list[float]] = defaultdict(list)
+        for number, method in enumerate(plan.methods):
+            method.client = clocked(method.client, number, bare)  # type: ignore[method-assign]
+        progress = in_process(plan, federation.clients).progress
+        rows: dict[tuple[int, str], list[float]] = defaultdict(list)
+        for row in progress.traffic:
+            rows[row.stage, row.kind].append(row.client_cpu)
+
+        def median(values: Sequence[float]) -> float:
+            return 1000 * sorted(values)[len(values) // 2]
+
+        train = median(bare[0, "train"]), median(rows[0, "train"])
+        print(f"fedavg {label}: {train[0]:.2f} ms, with messages {train[1]:.2f} ms")
+        for number, name in enumerate(deciding, start=1):
+            dual = median(bare[number, "dual"]), median(rows[number, "dual"])
+            print(
+                f"  post, {name}: {dual[0]:.3f} ms = {dual[0] / train[0]:.1%}, with messages {dual[1]:.3f} ms", end=""
+            )
+            print(f" = {dual[1] / train[1]:.1%}; calibrators once {median(rows[number, 'stats']):.1f} ms")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="file of JSON lines, added to")
+    parser.add_argument("--out", type=Path, help="file of JSON lines, added to")
+    parser.add_argument("--cost", action="store_true", help="print what a round costs; nothing else is run")
     parser.add_argument("--only", action="append", choices=sorted(TASKS), help="tasks; all where omitted")
     parser.add_argument("--write", type=Path, help="folder of pages whose tables are to be filled in; nothing is run")
     arguments = parser.parse_args()
+    if arguments.cost:
+        cost()
+        return
+    if arguments.out is None:
+        parser.error("--out FILE is needed")
     if arguments.write:
         write(read(arguments.out), arguments.write)
         return

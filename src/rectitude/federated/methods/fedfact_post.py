@@ -274,12 +274,12 @@ class PostServer(ServerHalf):
         return Exchange(DUAL, message, self.round + 1, requires=STATS)
 
     def _precision(self) -> float:
-        """A twentieth of what is still wrong: exact enough for the next step, and quick at the beginning."""
-        finest = self.config.precision / 4
+        """A fifth of what is still wrong: exact enough for the next step, and quick at the beginning."""
+        finest = self.config.precision / 2
         if self.searching or not self.seen:
             return finest
         rule = self._rule(self.config.global_tolerance or 0.0)
-        return max(finest, 0.05 * rule.gap(self.points[len(self.seen) - 1], self.seen[-1]))
+        return max(finest, 0.2 * rule.gap(self.points[len(self.seen) - 1], self.seen[-1]))
 
     def take(self, exchange: Exchange, combined: Combined) -> None:
         """Counts, or a gradient."""
