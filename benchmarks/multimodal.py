@@ -1,7 +1,7 @@
 """The tables of PRISM, AnchorRec and VLM4Rec: every arm and seed of multimodal.toml, trained, judged and compared.
 
     python benchmarks/multimodal.py --out ../multimodal --jobs 2 --write docs/systems     # the default grid
-    python benchmarks/multimodal.py --out ../multimodal --quick                           # one seed, five epochs: does it run?
+    python benchmarks/multimodal.py --out ../multimodal --quick                           # one seed, five epochs
     python benchmarks/multimodal.py --out ../multimodal --full                            # MovieLens-1M too
 
 Content is encoded first (once). Each cell is a run folder under ``--out``; what is there is not trained again, and an

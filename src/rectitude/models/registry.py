@@ -32,7 +32,7 @@ _OURS = {
     "prism": "rectitude.models.multimodal.prism:PRISM",
     "anchorrec": "rectitude.models.multimodal.anchorrec:AnchorRec",
     "vlm4rec": "rectitude.models.multimodal.vlm4rec:VLM4Rec",
-    "fused-profile": "rectitude.models.multimodal.fused:FusedProfile",
+    "fused": "rectitude.models.multimodal.fused:FusedProfile",
 }
 
 

@@ -67,7 +67,7 @@ class FusedProfile(Recommender):
     Source: arXiv:2603.12625, baselines.
     """
 
-    name: ClassVar[str] = "fused-profile"
+    name: ClassVar[str] = "fused"
     title: ClassVar[str] = "Fused profile"
     paper: ClassVar[str] = (
         "Learnt fusion baselines of VLM4Rec: Multimodal Semantic Representation for Recommendation with Large "
