@@ -194,10 +194,7 @@ def _show(decision: Decision, count: int) -> None:
     for name, spans in (("Not understood", parsed.unparsed), ("Not read", parsed.suspicious)) if parsed else ():
         if spans:
             show(f"{name}: " + "; ".join(f"'{decision.feedback[start:end]}'" for start, end in spans))
-    table = grid("model", "value", "regret", "breaks", right=(1, 2), wrap=(3,))
-    for ranked in decision.ranking[:count]:
-        table.add_row(ranked.model, f"{ranked.value:.3f}", f"{ranked.regret:.3f}", ", ".join(ranked.violates) or "–")
-    show(table, "")
+    _show_models(decision, count)
     show(f"{plural(told['feasible_models'], 'model')} of {len(problem.catalogue):,} meet every hard wish")
     for entry in told["price_of_hard"]:
         show(entry["says"])
@@ -209,6 +206,19 @@ def _show(decision: Decision, count: int) -> None:
         show(f"Question: {question}")
     for note in told["notes"]:
         tell(note)
+
+
+def _show_models(decision: Decision, count: int) -> None:
+    """The best models, each at its best provider only."""
+    table = grid("model", "value", "regret", "breaks", right=(1, 2), wrap=(3,))
+    shown: dict[str, None] = {}
+    for ranked in decision.ranking:
+        bare = ranked.model.casefold().rpartition("/")[2].rpartition(":")[2]
+        if bare in shown or len(shown) == count:
+            continue  # the same model at another provider
+        shown[bare] = None
+        table.add_row(ranked.model, f"{ranked.value:.2f}", f"{ranked.regret:.3f}", ", ".join(ranked.violates) or "–")
+    show(table, "")
 
 
 @route.command("cascade", cls=Verb)

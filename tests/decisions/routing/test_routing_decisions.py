@@ -60,7 +60,7 @@ def test_later_turns_replace_retract_and_add(small: Catalogue) -> None:
     conversation.say("must have open weights, context at least 100k, no Google")
     second = conversation.say("actually closed models are required, context at least 300k, and no DeepSeek")
     assert said(second) == [
-        "hard: provider or maker is not google", "hard: not: has open weights", "hard: context at least 300,000 tokens",
+        "hard: provider or maker is not google", "hard: has no open weights", "hard: context at least 300,000 tokens",
         "hard: family is not deepseek",
     ]  # fmt: skip
     assert second.explanation["taken_back"] == ["has open weights", "context at least 100,000 tokens"]

@@ -40,7 +40,7 @@ _KNOWN = (
     Attribute("structured_output", "flag", "structured output", yes="keeps to a JSON schema"),
     Attribute("vision", "flag", "images", yes="reads images"),
     Attribute("audio_in", "flag", "audio", yes="hears audio"),
-    Attribute("video_in", "flag", "video", yes="watches video"),
+    Attribute("video_in", "flag", "video", yes="sees video"),
     Attribute("pdf", "flag", "PDF", yes="reads PDF files"),
     Attribute("prompt_cache", "flag", "prompt caching", yes="caches prompts"),
     Attribute("open_weights", "flag", "open weights", yes="has open weights"),
@@ -76,6 +76,14 @@ QUALITY = "q."
 MEAN_QUALITY = "q.mean"
 DERIVED = ("price", "job_cost", "vendor", MEAN_QUALITY)
 """Computed from other attributes and the request; a catalogue may give job_cost where it was measured."""
+
+
+def denied(words: str) -> str:
+    """The opposite of a flag's words: "reads images" is "does not read images"."""
+    verb, _, rest = words.partition(" ")
+    if verb in ("is", "has"):
+        return f"is not {rest}" if verb == "is" else f"has no {rest}"
+    return f"does not {verb.removesuffix('s')} {rest}".strip()
 
 
 def attribute(name: str) -> Attribute:

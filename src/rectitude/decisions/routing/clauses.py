@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from rectitude.core.config import Settings
 from rectitude.core.errors import ConfigError
-from rectitude.decisions.routing.attributes import attribute
+from rectitude.decisions.routing.attributes import attribute, denied
 from rectitude.decisions.routing.catalogue import Request
 
 Op = Literal["is", "<", "<=", ">", ">=", "in", "has", "best", "low", "high"]
@@ -232,7 +232,8 @@ _SIGNS = {"<": "below", "<=": "at most", ">": "over", ">=": "at least"}
 def _in_words(atom: Atom) -> str:
     about = attribute(atom.attr)
     if about.kind == "flag":
-        return f"{'' if atom.value != atom.negate else 'not: '}{about.yes or about.title}"
+        words = about.yes or f"has {about.title}"
+        return words if atom.value != atom.negate else denied(words)
     if atom.op in ("in", "has"):
         names = " or ".join(str(each) for each in atom.value) if isinstance(atom.value, tuple) else str(atom.value)
         return f"{about.title} {'is not' if atom.negate else 'is' if atom.op == 'in' else 'has'} {names}"

@@ -190,7 +190,7 @@ class Problem:
 
     def points(self, value: int | float) -> float:
         """A weight on the scale people see: 1 is a wish of strength 1."""
-        return round(float(value) / self.scale, 3)
+        return round(float(value) / self.scale, 2)
 
     def tied(self, row: int) -> list[int]:
         """Other feasible models with the same value."""

@@ -69,6 +69,7 @@ class Machine:
         self.phrase_of = {id(m): phrase for phrase in phrases for m in phrase}
         self.modal: Mention | None = None
         self.negations, self.only, self.dropping, self.chunk = 0, False, False, 0
+        self.carried = False  # was the modal word said before a comma?
         self.joiner = ""
         self.previous: Mention | None = None
         self.made: list[Item] = []
@@ -95,7 +96,7 @@ class Machine:
             self.negations, self.dropping = 0, False
             if self.modal is not None and not self.modal.hard:
                 self.modal = None
-        self.joiner = ","
+        self.joiner, self.carried = ",", True
         self.chunk += 1
         self.only = False
 
@@ -140,7 +141,7 @@ class Machine:
         )
         if not adjacent:
             self.negations = 0
-        self.modal, self.dropping = mention, False
+        self.modal, self.dropping, self.carried = mention, False, False
         self.chunk += 1
         self.joiner = ""
 
@@ -201,7 +202,7 @@ class Machine:
             self.negations = 0
         item = Item(
             [atom], mention.start if start is None else start, mention.end if end is None else end,
-            self.negations, self.modal, self.only or mention.hard, kind, self.chunk, self.joiner, self.group,
+            self.negations, None if kind == "grade" and self.carried else self.modal, self.only or mention.hard, kind, self.chunk, self.joiner, self.group,
         )  # fmt: skip
         mention.used = True
         self.made.append(item)
