@@ -379,7 +379,7 @@ def planted(work: Path) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
 
 
 def equal(work: Path) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
-    """The embedded model on the rivals' own terms: with the surrogate's effort, and with the counterfactuals' target."""
+    """The embedded model on the rivals' own terms: the surrogate's effort, the counterfactuals' target."""
     for name in (planted_name, *PLANNED):
 
         def run(name: str = name) -> dict[str, Any]:

@@ -107,11 +107,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--methods", nargs="+", default=["random", "genetic"])
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     done = {json.loads(line)["task"] for line in given.out.read_text().splitlines()} if given.out.exists() else set()
     for name in (planted_name, *PLANNED):
-        for method in ("random", "genetic"):
+        for method in given.methods:
             task = f"dice:{method}:{name}"
             if task in done or not (given.work / name).exists():
                 continue

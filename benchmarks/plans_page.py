@@ -158,7 +158,7 @@ def write(page: Path, done: dict[str, Any]) -> None:
     """Replace what stands between the marks of each table."""
     text = page.read_text(encoding="utf-8")
     for name, part in PARTS.items():
-        pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
+        pattern = rf"(<!-- {name} -->\n)(?:(?!<!-- ).*\n)*(<!-- end -->)"
         written = part(done)
-        text = re.sub(pattern, lambda found, written=written: f"{found[1]}{written}{found[2]}", text, flags=re.DOTALL)
+        text = re.sub(pattern, lambda found, written=written: f"{found[1]}{written}\n{found[2]}", text)
     page.write_text(text, encoding="utf-8")
