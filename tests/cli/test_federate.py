@@ -172,6 +172,35 @@ def test_a_run_that_was_cut_off_goes_on(
     cli(*given, "--out", tmp_path / "r", "--overwrite")
 
 
+def test_tolerances_that_cannot_be_kept_are_refused_and_leave_nothing(
+    people: Path, tmp_path: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rectitude.federated.contracts import InfeasibleError
+    from rectitude.federated.training import AveragingServer
+
+    def refuse(*_: Any) -> None:
+        raise InfeasibleError("No decision keeps it", where="--global", fix="The tightest that can be reached is 0.03")
+
+    monkeypatch.setattr(AveragingServer, "take", refuse)
+    said = refusal("federate", people, "-m", "fedavg", "--against", "none", "--out", tmp_path / "r")
+    assert said == "Error: No decision keeps it (--global). The tightest that can be reached is 0.03"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_federation_is_prepared_for_other_machines(people: Path, tmp_path: Path, answer: Callable[..., Any]) -> None:
+    given = ("-m", "fedavg", "--clients", "2", "--prepare", "--host", "10.0.0.5", "--out", tmp_path / "r")
+    found = answer("federate", people, *given)
+    folder = tmp_path / "r.federation"
+    assert (found["folder"], found["clients"], len(found["supernodes"])) == (str(folder), 2, 2)
+    assert "--superlink 10.0.0.5:8000" in found["supernodes"][1]
+    assert found["collect"].endswith("--engine in-process --resume")
+    assert "--prepare" not in found["collect"]
+    for part in ("plan.json", "app/pyproject.toml", "tls/ca.crt", "clients/1/plan.json", "clients/1/rows.safetensors"):
+        assert (folder / part).exists()
+    cli_words = found["collect"].split()
+    assert cli_words[:2] == ["rectitude", "federate"]
+
+
 def test_fewer_clients_may_be_enough(
     people: Path, tmp_path: Path, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
