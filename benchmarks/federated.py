@@ -232,11 +232,10 @@ def table(lines: Sequence[dict[str, Any]], task: str, labels: Sequence[tuple[str
         row = []
         for alpha in alphas:
             several = found.get((method, label, alpha), [])
-            means = [
-                f"{np.mean([line[key] for line in several]):.4f}±{np.std([line[key] for line in several]):.4f}"
-                for key in ("accuracy", "local_gap_max", "global_gap")
-                if several
-            ]
+            means = []
+            for key in ("accuracy", "local_gap_max", "global_gap") if several else ():
+                values = [line[key] for line in several]
+                means.append(f"{np.mean(values):.4f}" + (f"±{np.std(values):.4f}" if len(values) > 1 else ""))
             row.append(" / ".join(means).replace("0.", ".") or "–")
         out.append(f"| `{method}` | {label or '–'} | " + " | ".join(row) + " |")
     return "\n".join(out)
