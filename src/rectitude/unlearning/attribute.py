@@ -258,7 +258,8 @@ class _Editor:
         hinge = (listed[:, 1:] - listed[:, :-1] + self.config.margin).relu().mean()
         if below.shape[1]:
             hinge = hinge + (below - listed[:, -1:] + self.config.margin).relu().mean()
-        return total + self.config.weight * hinge
+        kept: Tensor = total + self.config.weight * hinge
+        return kept
 
     @torch.no_grad()
     def _kept(self, seen: Histories) -> _Kept:
