@@ -72,6 +72,7 @@ def test_a_target_out_of_reach_says_what_is(kept: Prescriber) -> None:
     plan = kept.plan(POOR, policy={**QUIET, "target": 0.9999})
     assert plan.status == "infeasible"
     assert "is the most in reach" in plan.reasons[0]
+    assert len(plan.frontier) > 1
     near = kept.plan(POOR, policy={**QUIET, "target": plan.p0 + 0.05, "max_changes": None})
     assert near.status == "optimal"
     assert near.p1 >= plan.p0 + 0.05 - 1e-3

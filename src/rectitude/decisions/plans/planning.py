@@ -424,6 +424,7 @@ class Planner:
         stay = self.problem.stay
         reasons = tuple(conflict(self.problem, self.policy))
         verdict = "No plan can do all that is asked: " + "; ".join(reasons)
+        frontier = "none"
         if not reasons:  # the rest can be done, so the target cannot
             best = self.solver.solve(self.solver.gain_aim(), self.solver.limits())
             reach = stay if best.levels is None else best.levels
@@ -432,8 +433,9 @@ class Planner:
                 f"a chance of {chance(self.policy.target or 1.0)} is asked for, and {chance(p1)} is the most in reach",
             )
             verdict = f"The target is out of reach: {reasons[0]}"
+            frontier = self.policy.frontier
         solved = Solved("infeasible", None, -math.inf, -math.inf, 0.0)
-        quiet = replace_policy(self, alternatives=0, draws=0, frontier="none")
+        quiet = replace_policy(self, alternatives=0, draws=0, frontier=frontier)
         plan = quiet._finished(begun, solved, stay, verdict, ())
         return replace(plan, reasons=reasons, gap=None)
 
