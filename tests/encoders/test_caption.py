@@ -99,7 +99,7 @@ def test_an_endpoint_that_falls_silent_loses_nothing(endpoint: Endpoint, tmp_pat
     path = tmp_path / "captions.jsonl"
     asked(endpoint, path, PICTURES[:2])
     silent = captioner("http://127.0.0.1:9/v1")
-    with pytest.raises(RectitudeError, match="does not answer.*2 captions are kept"):
+    with pytest.raises(RectitudeError, match=r"does not answer.*2 captions are kept"):
         caption_pictures(silent, PICTURES, CaptionFile(path, silent))
     captions, _ = asked(endpoint, path)
     assert len(captions) == 4
@@ -126,7 +126,7 @@ def test_captions_of_another_prompt_or_model_are_refused_and_left_as_they_were(t
     path = tmp_path / "captions.jsonl"
     CaptionFile(path, captioner("http://x/v1")).add("k", "i0", "A caption that was paid for.")
     before = path.read_bytes()
-    with pytest.raises(DataError, match="by 'eye' with another prompt.*not mixed"):
+    with pytest.raises(DataError, match=r"by 'eye' with another prompt.*not mixed"):
         CaptionFile(path, captioner("http://x/v1", prompt="Say {title}"))
     with pytest.raises(DataError, match="by 'eye' with the same prompt"):
         CaptionFile(path, captioner("http://x/v1", "ear"))

@@ -140,11 +140,11 @@ def test_a_huge_picture_is_not_decoded(shop: Dataset, tmp_path: Path, monkeypatc
 def test_a_wrong_folder_of_pictures_is_named(shop: Dataset, tmp_path: Path) -> None:
     work = job(shop, tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    with pytest.raises(DataError, match="None of the 39 pictures is there.*--image-folder"):
+    with pytest.raises(DataError, match=r"None of the 39 pictures is there.*--image-folder"):
         work.pictures(CountingImage(), picture_paths(shop, "picture", tmp_path / "elsewhere"), "image", {})
     with pytest.raises(ConfigError, match="no such folder of pictures"):
         picture_paths(shop, "picture", tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="no column 'pictur'.*Did you mean 'picture'"):
+    with pytest.raises(ConfigError, match=r"no column 'pictur'.*Did you mean 'picture'"):
         picture_paths(shop, "pictur")
     assert not (tmp_path / "content").exists()
 
@@ -163,7 +163,7 @@ def test_fields_are_joined_and_gaps_left_out(shop: Dataset) -> None:
     texts = texts_of(shop.items, ["title", "plot", "tags"])
     assert texts[1] == "Title 1. Story 1. a, b"
     assert texts[3] == "Title 3. a, b"
-    with pytest.raises(ConfigError, match="no column 'plott'.*Did you mean 'plot'"):
+    with pytest.raises(ConfigError, match=r"no column 'plott'.*Did you mean 'plot'"):
         texts_of(shop.items, ["plott"])
     assert metadata_texts(shop.items, ["T", *[None] * 39], ["plot", "tags"])[0] == "T. plot: Story 0. tags: c"
 

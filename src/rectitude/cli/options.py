@@ -60,7 +60,7 @@ Content = Annotated[
     typer.Option(
         "--content",
         metavar="PLACE",
-        help="Item vectors to read: a folder that 'encode' made, a .npz or .npy file, or name=file; may be given often.",
+        help="Item vectors to read: a folder that 'encode' made, a .npz or .npy file, or name=file; may be repeated.",
     ),
 ]
 Split = Annotated[

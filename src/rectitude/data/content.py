@@ -106,14 +106,12 @@ def write_content(
         about: What made them.
     """
     buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        **{
-            IDS: np.asarray(ids, dtype=np.str_),
-            VECTORS: np.asarray(vectors, np.float32),
-            ABOUT: np.asarray(json.dumps(dict(about or {}))),
-        },
-    )
+    written = {
+        IDS: np.asarray(ids, dtype=np.str_),
+        VECTORS: np.asarray(vectors, np.float32),
+        ABOUT: np.asarray(json.dumps(dict(about or {}))),
+    }
+    np.savez(buffer, allow_pickle=False, **written)
     write_bytes(path, buffer.getvalue())
 
 

@@ -24,7 +24,8 @@ from rectitude.encoders.cache import key_of
 
 PROMPT = (
     "Describe this product for a recommender system in two or three sentences: what it is, its look and style, "
-    "colours, material, design, the occasion it suits, and anything notable. Say only what can be seen. Its title is: {title}"
+    "colours, material, design, the occasion it suits, and anything notable. Say only what can be seen. "
+    "Its title is: {title}"
 )
 TEMPLATE = "template"
 _SHORTEST, _LONGEST = 20, 1500

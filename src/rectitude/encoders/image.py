@@ -94,7 +94,8 @@ class ImageEncoder:
         if self._forward is None:
             library, _, name = self.model.partition(":")
             self._forward = _LOADERS[library](name, self.device)
-        opened, faults = [], []
+        opened: list[Any] = []
+        faults: list[str | None] = []
         for raw, where in pictures:
             try:
                 opened.append(open_picture(raw, where))

@@ -122,7 +122,7 @@ def _load(model: str, device: str) -> Any:
         from transformers.utils import logging as quiet
     except ImportError as error:
         raise MissingExtraError("sentence_transformers", "text", "Encoding text") from error
-    quiet.disable_progress_bar()
+    quiet.disable_progress_bar()  # type: ignore[no-untyped-call]
     place = model
     if model == DEFAULT:
         try:

@@ -76,7 +76,8 @@ def unit(vectors: Tensor) -> Tensor:
     Args:
         vectors: float [..., d].
     """
-    return vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+    lengths: Tensor = vectors.norm(dim=-1, keepdim=True)
+    return vectors / lengths.clamp(min=1e-12)
 
 
 def centred_unit(matrix: npt.NDArray[np.float32], removed: int = 0) -> Tensor:
@@ -98,4 +99,4 @@ def centred_unit(matrix: npt.NDArray[np.float32], removed: int = 0) -> Tensor:
     if removed:
         directions = torch.linalg.svd(rows[known], full_matrices=False)[2][:removed]
         rows = rows - rows @ directions.T @ directions
-    return torch.where(known[:, None], unit(rows), 0.0)
+    return unit(rows) * known[:, None]

@@ -1,8 +1,9 @@
 """Interaction experts: what each modality says alone, what they share, and what only shows in both together.
 
-Source: "PRISM: Personalized Recommendation via Information Synergy Module", WWW 2026, arXiv:2601.10944, equations of the
-interaction expert layer, after I2MoE (ICML 2025). The paper has two modalities. Here there are M ≥ 2: one expert unique
-to each, one synergistic, one redundant; a masked pass hides one modality at a time, which for two is the paper's.
+Source: "PRISM: Personalized Recommendation via Information Synergy Module", WWW 2026, arXiv:2601.10944, equations of
+the interaction expert layer, after I2MoE (ICML 2025). The paper has two modalities. Here there are M ≥ 2: one expert
+unique to each, one synergistic, one redundant; a masked pass hides one modality at a time, which for two is the
+paper's.
 
 Letters: N items, M modalities, E experts, d width, h hidden width.
 """

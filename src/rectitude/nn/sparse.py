@@ -100,6 +100,6 @@ def nearest_items(vectors: npt.NDArray[np.float32], k: int, block: int = 2048) -
 
 
 def by_row_degree(graph: Any) -> Any:
-    """w_ij / √(deg_i deg_j) with the row sums as degrees of both ends, as the graphs of FREEDOM and AnchorRec have it."""
+    """w_ij / √(deg_i deg_j) with the row sums as degrees of both ends, as FREEDOM and AnchorRec have it."""
     scale = 1 / np.sqrt(np.maximum(np.asarray(graph.sum(1)).ravel(), 1e-12))
     return sparse.csr_array(sparse.diags_array(scale) @ graph @ sparse.diags_array(scale))

@@ -14,9 +14,10 @@ weight λ2), smoothness over the anchor's graph. Each can be switched off by its
 
 Where we depart from it: features are frozen and reduced to principal components (37 of its 39 million parameters were
 raw features); the anchor is a named modality or, without one, text and picture side by side, each of unit length
-(BEiT-3's vectors are not public for most data); AAL and AMP are taken on distinct items of a batch, at most ``n_aligned``;
-AMP compares with cosines of the components; the default ranking loss is our LightGCN's, a sampled softmax over cosines
-(``loss="bpr"`` is the code's); a person the model was not trained with is folded in as in our LightGCN.
+(BEiT-3's vectors are not public for most data); AAL and AMP are taken on distinct items of a batch, at most
+``n_aligned``; AMP compares with cosines of the components; the default ranking loss is our LightGCN's, a sampled
+softmax over cosines (``loss="bpr"`` is the code's); a person the model was not trained with is folded in as in our
+LightGCN.
 
 Letters: B batch, I items, U users, d width, N = U + I nodes.
 """
@@ -246,7 +247,8 @@ class AnchorRec(LightGCN):
         """Mean over the anchor's edges of w_ij |x_i - x_j|², without writing an edge down."""
         squares = x.square().sum(1)
         graph = getattr(self, f"graph_{ANCHOR}")
-        return ((self.anchor_rows + self.anchor_columns) @ squares - 2 * (x * graph(x)).sum()) / self.n_edges
+        total: Tensor = (self.anchor_rows + self.anchor_columns) @ squares - 2 * (x * graph(x)).sum()
+        return total / self.n_edges
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -271,10 +273,10 @@ class AnchorRec(LightGCN):
 
 def _mlp(inputs: int, width: int) -> nn.Sequential:
     """Two layers with a ReLU between them, Xavier weights."""
-    layers = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width))
-    for layer in (layers[0], layers[2]):
+    first, second = nn.Linear(inputs, width), nn.Linear(width, width)
+    for layer in (first, second):
         nn.init.xavier_uniform_(layer.weight)
-    return layers
+    return nn.Sequential(first, nn.ReLU(), second)
 
 
 def nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:

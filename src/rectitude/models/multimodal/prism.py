@@ -13,6 +13,7 @@ Where we depart from it:
 - Item-level experts run once per distinct item of a batch, and the first layer of the gate is split into an item's part
   and a person's, which gives the same numbers for a fraction of the work. Interaction losses are taken on
   ``n_masked`` of a batch's items.
+- Experts and gate have 64 hidden units for d = 64, where the paper's have 128 for d = 256 and 2d.
 - Content is frozen and reduced to principal components; a flag says where an item lacks a modality. Expert inputs are
   normalised, so that the noise N(0, I) of masked passes is of their scale.
 - Triplets use the cosine distance of the paper, margin 0.3; the code's is ``distance="euclidean"``, margin 1.
@@ -76,6 +77,8 @@ class PRISMConfig(SequentialConfig):
     """Experts read each item, or (released code) the mean of the sequence, which shows positions their future."""
     preference: Literal["prefix-mean", "sequence-mean", "none"] = "prefix-mean"
     """What the gate knows of a person: mean embedding up to the position, of the whole sequence, or nothing."""
+    n_gate_hidden: int = Field(64, ge=1)
+    """Hidden units of the gate, computed at every position; usual n_factors to twice that (the paper's)."""
     temperature: float = Field(0.7, gt=0)
     """Of the softmax over experts; usual 0.3 to 1."""
     gate_dropout: float = Field(0.3, ge=0, lt=1)
@@ -155,7 +158,7 @@ class Fusion(nn.Module):
         if self.experts is None:
             return F.embedding(place, shortcut) * real[..., None]
         if self.config.granularity == "sequence":
-            weights, outputs = self._of_sequences(embedded, place, real, read)
+            weights, outputs = self._of_sequences(self.experts, embedded, place, real, read)
             added: Tensor = F.embedding(place, shortcut) + (weights[..., None] * outputs).sum(1)[:, None]
             return added * real[..., None]
         outputs = self.experts(read)  # [E, U, d]
@@ -171,7 +174,7 @@ class Fusion(nn.Module):
         if self.experts is None:
             raise ConfigError("There are no experts whose weights could be told", where="left_out")
         if self.config.granularity == "sequence":
-            weights, _ = self._of_sequences(embedded, place, real, read)
+            weights, _ = self._of_sequences(self.experts, embedded, place, real, read)
             return weights[:, None].expand(-1, inputs.shape[1], -1)
         return self._weights(embedded, place, real, self.experts(read), causal=causal)
 
@@ -179,16 +182,18 @@ class Fusion(nn.Module):
         if self.gate is None:
             return outputs.new_full((*place.shape, len(outputs)), 1 / len(outputs))
         person = preference(embedded, real, self.config.preference if causal else "sequence-mean")
-        return self.gate(outputs, place, person if self.config.preference != "none" else None)
+        weights: Tensor = self.gate(outputs, place, person if self.config.preference != "none" else None)
+        return weights
 
-    def _of_sequences(self, embedded: Tensor, place: Tensor, real: Tensor, read: Tensor) -> tuple[Tensor, Tensor]:
+    def _of_sequences(
+        self, experts: InteractionExperts, embedded: Tensor, place: Tensor, real: Tensor, read: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Weights [B, E] and outputs [B, E, d] of experts that read a sequence's mean."""
-        assert self.experts is not None
         share = real.to(read.dtype) / real.sum(1, keepdim=True).clamp(min=1)
         means = torch.stack(
             [F.embedding_bag(place, table, mode="sum", per_sample_weights=share) for table in read]
         )  # [M, B, d]
-        outputs = self.experts(means)
+        outputs = experts(means)
         if self.gate is None:
             weights = outputs.new_full((outputs.shape[1], len(outputs)), 1 / len(outputs))
         else:
@@ -232,9 +237,10 @@ class Gate(nn.Module):
 
     def __init__(self, n_experts: int, width: int, config: PRISMConfig) -> None:
         super().__init__()
-        self.of_item = nn.Linear(n_experts * width, 2 * width)
-        self.of_person = None if config.preference == "none" else nn.Linear(width, 2 * width, bias=False)
-        self.out = nn.Linear(2 * width, n_experts)
+        hidden = config.n_gate_hidden
+        self.of_item = nn.Linear(n_experts * width, hidden)
+        self.of_person = None if config.preference == "none" else nn.Linear(width, hidden, bias=False)
+        self.out = nn.Linear(hidden, n_experts)
         self.dropout = config.gate_dropout
         self.temperature = config.temperature
 

@@ -43,7 +43,7 @@ class ProfileConfig(ModelConfig):
     }
 
     pooling: Pooling = "recency"
-    """mean (the paper's), recency (each older item counts a little less) or attention (by likeness to the last item)."""
+    """mean (the paper's), recency (older items count less) or attention (by likeness to the last item)."""
     last: int = Field(0, ge=0)
     """Most recent items that make the profile; 0 is all of them, usual 5 to 50."""
     half_life: float = Field(3.0, gt=0)

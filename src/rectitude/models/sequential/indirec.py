@@ -7,9 +7,9 @@ dropped now and then), and what it samples with classifier-free guidance is cont
 (InfoNCE, dot products, equal targets are no negatives).
 
 Where we depart from it: the next-item loss is SASRec's, on all positions of windows at random offsets, instead of on
-the last item of every prefix; guidance vectors are those of the epoch's beginning, without gradient, instead of a second
-pass through the encoder; samples take 50 steps instead of 200 by default, and pass no gradient; every sequence is guided
-from its own cluster (the released code looks all of a batch up in the first one's).
+the last item of every prefix; guidance vectors are those of the epoch's beginning, without gradient, instead of a
+second pass through the encoder; samples take 50 steps instead of 200 by default, and pass no gradient; every sequence
+is guided from its own cluster (the released code looks all of a batch up in the first one's).
 
 Letters: B batch, L length, d width, K clusters, T diffusion steps.
 """

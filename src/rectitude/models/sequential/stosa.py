@@ -35,7 +35,7 @@ class STOSAConfig(SASRecConfig):
     n_blocks: int = Field(1, ge=1)
     """Self-attention blocks; usual 1 or 2."""
     spread_weight: float = Field(0.005, ge=0)
-    """Weight of the loss that keeps a person nearer to the next item than that is to a negative; usual 0.001 to 0.01."""
+    """Weight of the loss that keeps a person nearer to the next item than it is to a negative; usual 0.001 to 0.01."""
 
 
 def positive(spread: Tensor) -> Tensor:
