@@ -200,9 +200,10 @@ class Machine:
             return
         if self.joiner == "and" and self.made and self.negated_kind and self.negated_kind != kind:
             self.negations = 0
+        modal = None if kind == "grade" and self.carried else self.modal  # "must see images, fast": fast is no must
         item = Item(
             [atom], mention.start if start is None else start, mention.end if end is None else end,
-            self.negations, None if kind == "grade" and self.carried else self.modal, self.only or mention.hard, kind, self.chunk, self.joiner, self.group,
+            self.negations, modal, self.only or mention.hard, kind, self.chunk, self.joiner, self.group,
         )  # fmt: skip
         mention.used = True
         self.made.append(item)
