@@ -37,7 +37,8 @@ def test_every_verb_is_there() -> None:
     data = {f"data {verb}" for verb in ("list", "get", "describe", "import")}
     others = {"fit", "evaluate", "compare", "recommend", "export", "report", "tune", "models", "doctor", "demo"}
     others |= {"federate", "classify"}
-    others |= {"audit", "unlearn attribute", "reproduce"}
+    others |= {"audit", "encode", "unlearn attribute", "reproduce"}
+    others |= {f"plan {verb}" for verb in ("schema", "fit", "for", "report")}
     others |= {f"route {verb}" for verb in ("ask", "cascade", "negotiate", "serve", "audit", "priors", "import")}
     assert verbs == data | others
 

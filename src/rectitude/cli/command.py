@@ -15,6 +15,9 @@ from typer.core import TyperCommand, TyperGroup
 from rectitude.cli.console import Stopped, fail
 from rectitude.core.errors import RectitudeError
 
+_AFTER = {"data": "", "unlearn": "audit", "plan": "classify", "route": "plan"}
+"""Groups, which typer would list last, and the verb each is listed after."""
+
 _CLOSED_PIPE, _STOPPED = 141, 130  # what shells report for SIGPIPE and SIGINT
 
 
@@ -42,8 +45,12 @@ class Verbs(TyperGroup):
         super().__init__(**{**named, "help": _with_examples(named.get("help"))})
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order of use: data come before what is done with them."""
-        return sorted(super().list_commands(ctx), key=lambda name: name != "data")
+        """In the order of use: data before what is done with them, a remedy after the audit."""
+        names = [name for name in super().list_commands(ctx) if name not in _AFTER]
+        for name, before in _AFTER.items():
+            if name in self.commands:
+                names.insert(names.index(before) + 1 if before in names else 0, name)
+        return names
 
     def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
         """Run a command line to its end."""

@@ -74,7 +74,7 @@ def encode(
     k_core: options.KCore = None,
     as_json: options.Json = False,
 ) -> None:
-    """Turn item text, pictures and attributes into vectors that models read.
+    """Turn item text, pictures and attributes into vectors.
 
     Each becomes a file of the folder: text.npz, image.npz, attributes.npz, caption.npz. What was encoded before is not
     encoded again, and a command that was stopped goes on where it was. Items without text or with a broken picture are

@@ -52,7 +52,7 @@ def rectitude(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an error came from.")] = False,
 ) -> None:
-    """Recommenders that are trained, measured and explained.
+    """Recommenders and other models that decide for people: trained, measured, explained, held to account.
 
     Examples, with MovieLens-100K:
       rectitude fit ml-100k --model ease --out runs/ease
@@ -61,12 +61,10 @@ def rectitude(
     """
 
 
-app.add_typer(data, name="data")
-app.add_typer(plan, name="plan")
-app.add_typer(route, name="route")
-app.add_typer(unlearn, name="unlearn")
-VERBS = (encode, fit, evaluate, audit, compare, recommend, export, report, reproduce, tune, models)
-for verb in (*VERBS, federate, classify, doctor, demo):
+for group, name in ((data, "data"), (unlearn, "unlearn"), (plan, "plan"), (route, "route")):
+    app.add_typer(group, name=name)
+VERBS = (encode, fit, tune, evaluate, compare, audit, recommend, export, report, reproduce, federate, classify)
+for verb in (*VERBS, models, doctor, demo):
     app.command(cls=Verb)(verb)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rectitude.decisions.plans.problem import Person
 
 plan = typer.Typer(
-    help="Predict an outcome from a survey, and plan the smallest change worth making.", no_args_is_help=True
+    help="Predict an outcome and plan the smallest change worth it.", no_args_is_help=True
 )
 
 Table = Annotated[

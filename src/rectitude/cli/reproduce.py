@@ -21,7 +21,9 @@ def reproduce(
     seeds: Annotated[int | None, typer.Option("--seeds", metavar="N", min=1, help="Only the first N seeds.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Compute a published comparison again: all methods on all backbones and seeds, published figures beside ours.
+    """Compute a published comparison again, resumably.
+
+    All methods on all backbones and seeds; the table has the published figures beside ours.
 
     What is there is not computed again, so it can be stopped at any time and called once more.
 
