@@ -170,7 +170,7 @@ class Correction:
 def correction_sets(problem: Problem, most: int = 3, seconds: float = 2.0) -> list[Correction]:
     """Smallest sets of hard clauses to give up, up to ``most``, by relaxing each with a weighted literal and blocking.
 
-    What the request itself needs weighs ten times what people wish for. Sets that contain one found before are left
+    What the request or the policy needs weighs ten times what people wish for. Sets that contain one found before are left
     out. Models that break the same clauses are one to the solver.
     """
     import time
@@ -187,7 +187,7 @@ def correction_sets(problem: Problem, most: int = 3, seconds: float = 2.0) -> li
         for place in np.flatnonzero(pattern):
             formula.append([-number, relax[place]])
     for position, column in enumerate(problem.hard):
-        formula.append([-relax[position]], weight=10 if problem.clauses[column].origin == "request" else 1)
+        formula.append([-relax[position]], weight=10 if problem.clauses[column].origin in ("request", "policy") else 1)
     found: list[Correction] = []
     ends = time.monotonic() + seconds
     with rc2(formula) as solver:
