@@ -170,8 +170,8 @@ class Correction:
 def correction_sets(problem: Problem, most: int = 3, seconds: float = 2.0) -> list[Correction]:
     """Smallest sets of hard clauses to give up, up to ``most``, by relaxing each with a weighted literal and blocking.
 
-    What the request or the policy needs weighs ten times what people wish for. Sets that contain one found before are left
-    out. Models that break the same clauses are one to the solver.
+    What the request or the policy needs weighs ten times what people wish for. Sets that contain one found before are
+    left out. Models that break the same clauses are one to the solver.
     """
     import time
 
