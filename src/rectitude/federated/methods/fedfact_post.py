@@ -129,8 +129,8 @@ class FedFACTPost(Method):
                 Field(
                     "rates",
                     "groups × events",
-                    "rows of each group to which the smoothed decision gives each event's class; with a local tolerance "
-                    "the noise of differential privacy covers a row's own share, not its part in the local duals",
+                    "rows of each group to which the smoothed decision gives each event's class; with a local tolerance"
+                    " the noise of differential privacy covers a row's own share, not its part in the local duals",
                     secure=True,
                     sensitivity=1.0,
                 ),
