@@ -131,7 +131,8 @@ def test_it_learns_with_every_backbone_and_its_gate_decides(backbone: str, tiny:
     settings |= {"n_negatives": 20, "learning_rate": 0.01, "epochs": 12, "patience": 12, "validate_every": 12}
     model = new_model("prism", settings, divided, 0)
     curve = Trainer(model, divided, content=tiny.content, progress=False).train().curve
-    assert curve[-1]["next_item"] < curve[0]["next_item"]
+    losses = [row["next_item"] for row in curve]
+    assert np.mean(losses[-4:]) < np.mean(losses[:4])
     shares = model.shares(Query.of_histories(divided.known))
     weights = torch.stack(list(shares.values()), 1)
     assert list(shares) == ["text", "image", "synergy", "redundancy"]

@@ -97,8 +97,8 @@ class AnchorRecConfig(LightGCNConfig):
 class AnchorRec(LightGCN):
     """LightGCN with content-gated item vectors from item-item graphs, aligned through an anchor.
 
-    Serves trained people by their vector and strangers by their history; an item nobody has chosen is reached through
-    its neighbours' vectors. Cost: LightGCN's, and three small graphs and their losses.
+    Serves trained people by their vector and strangers by their history; an item nobody has chosen gets only
+    its neighbours' vectors, which on real data does not lift it into anybody's list. Cost: LightGCN's, and three small graphs and their losses.
 
     Source: arXiv:2603.12726.
     """
@@ -109,7 +109,6 @@ class AnchorRec(LightGCN):
         "Anchored Alignment: Preventing Positional Collapse in Multimodal Recommender Systems, arXiv:2603.12726"
     )
     Config: ClassVar[type[ModelConfig]] = AnchorRecConfig
-    serves_new_items: ClassVar[bool] = True
     content_needed: ClassVar[tuple[str, ...]] = ("text", "image")
     config: AnchorRecConfig
     features: Tensor
@@ -162,7 +161,7 @@ class AnchorRec(LightGCN):
                 self.anchor_columns = torch.from_numpy(np.asarray(graph.sum(0)).ravel().astype(np.float32)).to(
                     self.device
                 )
-                self.n_edges = graph.nnz
+                self.n_edges = int(graph.nnz)
         self.of_users = SparseMatrix(_user_block(train, self.n_items)).to(self.device)
 
     def _spread(self) -> dict[str, Tensor]:
@@ -244,7 +243,7 @@ class AnchorRec(LightGCN):
         return torch.stack(parts).sum()
 
     def _roughness(self, x: Tensor) -> Tensor:
-        """Mean over the anchor's edges of w_ij |x_i - x_j|², without writing an edge down."""
+        """Mean over the anchor's edges of w_ij ‖x_i - x_j‖², without writing an edge down."""
         squares = x.square().sum(1)
         graph = getattr(self, f"graph_{ANCHOR}")
         total: Tensor = (self.anchor_rows + self.anchor_columns) @ squares - 2 * (x * graph(x)).sum()
@@ -292,7 +291,7 @@ def nce(one: Tensor, other: Tensor, temperature: float) -> Tensor:
 
 
 def dissimilarity(x: Tensor, target: Tensor) -> Tensor:
-    """|x xᵀ - f fᵀ|_F / B with unit rows f: x is not normalised, which is what sets its scale.
+    """‖x xᵀ - f fᵀ‖_F / B with unit rows f: x is not normalised, which is what sets its scale.
 
     Args:
         x: float [B, d].

@@ -1,9 +1,9 @@
 """STOSA: items as Gaussians, attention and ranking by the Wasserstein distance between them.
 
 Source: Fan et al., "Sequential Recommendation via Stochastic Self-Attention", WWW 2022, arXiv:2201.06035. An item is
-N(μ, Σ) with diagonal Σ = ELU(s) + 1. The distance is W²(1, 2) = |μ1 - μ2|² + |√Σ1 - √Σ2|² (eq. 4), which is the squared
+N(μ, Σ) with diagonal Σ = ELU(s) + 1. The distance is W²(1, 2) = ‖μ1 - μ2‖² + ‖√Σ1 - √Σ2‖² (eq. 4), which is the squared
 Euclidean distance of the stacked vectors [μ; √Σ], so that ranking by it is an inner product: of [2μ; 2√Σ; 1] of the
-person with [μ; √Σ; -|μ|² - |√Σ|²] of the item.
+person with [μ; √Σ; -‖μ‖² - ‖√Σ‖²] of the item.
 
 Where we depart from it: the encoder normalises its inputs (pre-norm) as our SASRec does, sequences are padded on the
 right and cut at random offsets, and the default loss is the sampled softmax over distances; ``loss="bpr"`` is the
