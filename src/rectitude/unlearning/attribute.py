@@ -7,8 +7,8 @@ needed. ℓ_dist is U2U or D2D (:mod:`rectitude.unlearning.distinguishability`),
 table that is stored (both of NeuMF, LightGCN's propagated vectors and the learnt ones they were made from). ℓ_reg keeps
 either the vectors (``l2``) or the order of the original model's list (``order``), or its scores (``scores``).
 
-Departures, all so that one setting suits models of any scale. Vectors are measured in standard deviations of each
-original coordinate, scores in standard deviations of the listed scores, and every loss is a mean. The list is guarded
+Departures, all so that one setting suits models of any scale. Vectors are measured in normal scores of each original
+coordinate (where people stand close together, MMD does not see a move that trees do), scores in standard deviations of the listed scores, and every loss is a mean. The list is guarded
 from below too: some lower-ranked items must stay below its last place (the released hinge lets them overtake). D2D
 stops at the discrepancy random groups would have, not at zero. The released code runs 500 steps; here a validation
 attacker ends it when it is at chance.
@@ -67,7 +67,7 @@ class UnlearningConfig(Settings):
     steps: int = Field(500, ge=1)
     """Most steps; the validation attacker usually ends it sooner."""
     learning_rate: float = Field(0.02, gt=0)
-    """Step size of Adam in standard deviations of the original vectors; usual range 0.005 to 0.05."""
+    """Step size of Adam in normal scores of the original coordinates; usual range 0.005 to 0.05."""
     n_listed: int = Field(20, ge=2)
     """Length of the list whose order is kept; usual range 10 to 50."""
     n_below: int = Field(10, ge=0)
@@ -191,7 +191,7 @@ def _replace(tables: Mapping[str, Tensor], config: UnlearningConfig, seed: int) 
 class _Editor:
     """One unlearning by gradient.
 
-    What is optimised is each person's move in standard deviations of the original coordinates, δ [U, d] per table.
+    What is optimised is each person's move in normal scores of the original coordinates, δ [U, d] per table.
     """
 
     def __init__(
@@ -206,7 +206,8 @@ class _Editor:
         self.model, self.config, self.seed = model, config, seed
         self.tables = dict(tables)
         self.original = {name: table.detach().clone() for name, table in tables.items()}
-        self.scale = {name: table.std(0, keepdim=True).clamp(min=1e-8) for name, table in self.original.items()}
+        self.maps = {name: NormalScores(table) for name, table in self.original.items()}
+        self.start = {name: chart.forward(self.original[name]) for name, chart in self.maps.items()}
         self.moves = {name: torch.zeros_like(table).requires_grad_() for name, table in self.original.items()}
         self.targets = [(target.name, torch.from_numpy(target.labels).to(model.device)) for target in targets]
         self.generator = torch.Generator().manual_seed(seed)
@@ -217,8 +218,8 @@ class _Editor:
     # ---- losses --------------------------------------------------------------------------------------------------
 
     def _standard(self) -> dict[str, Tensor]:
-        """Each table in standard deviations of its original coordinates, and all side by side if several."""
-        found = {name: self.original[name] / self.scale[name] + move for name, move in self.moves.items()}
+        """Each table in normal scores, and all side by side if there are several."""
+        found = {name: self.start[name] + move for name, move in self.moves.items()}
         return found if len(found) == 1 else found | {"all": torch.cat(list(found.values()), 1)}
 
     def _distinguishability(self) -> Tensor:
@@ -243,7 +244,7 @@ class _Editor:
 
     def _moved(self, rows: Tensor) -> dict[str, Tensor]:
         """The tables' rows as they are now."""
-        return {name: self.original[name][rows] + self.moves[name][rows] * self.scale[name] for name in self.moves}
+        return {name: self.maps[name].back(self.start[name][rows] + move[rows]) for name, move in self.moves.items()}
 
     def _regulariser(self) -> Tensor:
         move = torch.stack([delta.square().mean() for delta in self.moves.values()]).mean()
@@ -359,6 +360,45 @@ class _Editor:
         load_optimizer(self.optimizer, held.part("optimizer"))
         self.generator.set_state(held.tensors["random"])
         return Unlearning(held.facts["trace"], held.facts["epoch"], "steps"), int(held.facts["near"])
+
+
+class NormalScores:
+    """Each coordinate of a table as the normal quantile of its rank, and back, both linear between the table's values.
+
+    Where many people stand close together, a move that the kernels do not see would tell their class; after this map
+    nobody stands closer together than in a normal sample.
+
+    Args:
+        table: float [n, d].
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        n = len(table)
+        spread = table.std(0).clamp(min=1e-8)
+        values = table.sort(0).values.T
+        steps = torch.arange(n, device=table.device, dtype=values.dtype)
+        values = values + (1e-6 * spread[:, None]) * steps / n  # equal values stay in order
+        quantiles = torch.special.ndtri((torch.arange(n, device=table.device, dtype=torch.float64) + 0.5) / n)
+        scores = quantiles.to(values.dtype)
+        tail = 3.0  # beyond the table's ends, one standard deviation for one normal score
+        self.values = torch.cat([values[:, :1] - tail * spread[:, None], values, values[:, -1:] + tail * spread[:, None]], 1)
+        self.scores = torch.cat([scores[:1] - tail, scores, scores[-1:] + tail]).expand(len(spread), -1).contiguous()
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Normal scores, float [m, d] from [m, d]."""
+        return _interpolated(vectors, self.values, self.scores)
+
+    def back(self, scores: Tensor) -> Tensor:
+        """The vectors of these scores, with gradients."""
+        return _interpolated(scores, self.scores, self.values)
+
+
+def _interpolated(points: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """Piecewise linear maps of each column: knots ``start`` [d, k] go to ``end`` [d, k]; linear beyond the last ones."""
+    columns = points.T.contiguous()
+    right = torch.searchsorted(start, columns.detach()).clamp(1, start.shape[1] - 1)
+    x0, x1, y0, y1 = (t.gather(1, at) for t in (start, end) for at in (right - 1, right))
+    return (y0 + (columns - x0) * (y1 - y0) / (x1 - x0).clamp(min=1e-12)).T
 
 
 @dataclass(frozen=True, eq=False)
