@@ -129,8 +129,8 @@ def test_what_cannot_be_fitted_is_refused_before_anything_is_written(tiny: Datas
 
 
 def test_content_the_data_lack_is_named(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_class("popularity"), "content_needed", ("image",))
-    with pytest.raises(DataError, match="Popularity reads item content 'image', and 'tiny' has text, image"):
+    monkeypatch.setattr(model_class("popularity"), "content_needed", ("sound",))
+    with pytest.raises(DataError, match="Popularity reads item content 'sound', and 'tiny' has text, image"):
         fit(tiny, "popularity", out=tmp_path / "run")
 
 
