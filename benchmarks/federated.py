@@ -51,6 +51,7 @@ class Task:
     n_clients: int
     points: tuple[Point, ...]
     seeds: int = SEEDS
+    scaling: str = "standard"
 
 
 def post(method: str, tolerances: Sequence[float], sides: Sequence[str] = ("g&l",), **settings: Any) -> list[Point]:
@@ -104,8 +105,14 @@ ODDS = (
     *dial("wassffed", "alpha", (0.5,)),
     *dial("fedfb", "rate", (0.03,)),
 )
+AS_PUBLISHED = (
+    Point("fedavg", ""),
+    *post("fedfact-post", (0.01,), ("g", "l", "g&l")),
+    *post("logofair", (0.01, 0.02, 0.04), ("g&l",)),
+)
 TASKS = {
     "adult-dp": Task("adult", "dp", (0.5, 5.0, 100.0), 5, BINARY),
+    "adult-minmax-dp": Task("adult", "dp", (0.5, 5.0, 100.0), 5, AS_PUBLISHED, scaling="minmax"),
     "adult-eo": Task("adult", "eo", (0.5, 5.0, 100.0), 5, ODDS),
     "compas-dp": Task("compas", "dp", (0.5, 5.0, 100.0), 2, BINARY),
     "nursery-dp": Task("nursery", "dp", (0.5,), 5, MULTI),
@@ -148,7 +155,11 @@ def run_cell(name: str, alpha: float, seed: int, done: set[tuple[Any, ...]], out
     if not todo:
         return
     federation = federation_of(
-        people_of(task.data), n_clients=task.n_clients, partition=f"dirichlet:{alpha:g}", seed=seed
+        people_of(task.data),
+        n_clients=task.n_clients,
+        partition=f"dirichlet:{alpha:g}",
+        scaling=task.scaling,
+        seed=seed,
     )
     deciding = [point for point in todo if find(point.method).stage == "post"]
     groups: list[tuple[list[Stage], list[Point | None]]] = []

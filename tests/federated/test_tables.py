@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -149,3 +150,12 @@ def test_known_sets(name: str, real_data: Callable[[str], Path]) -> None:
         column for column in people.frame.columns if "Charlson" in column or "recid" in column or "decile" in column
     ]
     assert leaks == []
+
+
+@pytest.mark.parametrize("scaling", ["standard", "minmax"])
+def test_numbers_are_scaled_as_asked_by_the_training_rows(scaling: Any) -> None:
+    numbers = np.array([2.0, 4.0, 10.0])
+    encoder = Encoder.fit(pl.DataFrame({"age": numbers}), scaling)
+    seen = encoder.transform(pl.DataFrame({"age": [2.0, 10.0, 18.0]}))[:, 0]
+    at, by = (numbers.mean(), numbers.std()) if scaling == "standard" else (2.0, 8.0)
+    np.testing.assert_allclose(seen, (np.array([2.0, 10.0, 18.0]) - at) / by, rtol=1e-6)

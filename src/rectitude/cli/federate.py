@@ -69,6 +69,9 @@ def federate(
     drop: Annotated[
         str | None, typer.Option("--drop", metavar="COLUMN,…", help="Columns that must not be features.")
     ] = None,
+    scaling: Annotated[
+        Literal["standard", "minmax"], typer.Option("--scaling", help="How numbers become features.")
+    ] = "standard",
     config: options.Config = None,
     settings: options.Set = None,
     base: Annotated[
@@ -150,6 +153,7 @@ def federate(
         label=label,
         attribute=attribute,
         drop=options.id_list(drop) if drop else (),
+        scaling=scaling,
         seed=seed,
         engine=engine,
         min_clients=min_clients,

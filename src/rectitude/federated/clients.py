@@ -14,7 +14,7 @@ import polars as pl
 from rectitude.core.errors import DataError
 from rectitude.federated.contracts import ClientData, Problem, Rows
 from rectitude.federated.partition import PARTS, SHARES, Partition, cut, deal
-from rectitude.federated.tables import Encoder, People, read_people
+from rectitude.federated.tables import Encoder, People, Scaling, read_people
 
 _CUTTING = 1  # a purpose of random numbers
 
@@ -68,6 +68,7 @@ def federation_of(
     n_clients: int | None = None,
     partition: str | Partition = "dirichlet:0.5",
     drop: Sequence[str] = (),
+    scaling: Scaling = "standard",
     shares: Sequence[float] = SHARES,
     seed: int = 0,
     announce: Callable[[str], None] | None = None,
@@ -81,6 +82,7 @@ def federation_of(
         n_clients: N; 5 where omitted, or all values of a partition's column.
         partition: ``iid``, ``dirichlet:0.5``, ``dirichlet:0.5:label`` or ``column:NAME``.
         drop: Columns that must not be features.
+        scaling: Of numbers: ``standard`` or ``minmax``.
         shares: Of train, valid, calibration and test in every client.
         seed: Of the draw and the cuts.
         announce: Called with each sentence about what was guessed, dropped or merged.
@@ -105,7 +107,7 @@ def federation_of(
         people = people.without(rule.column)
     owned, names = deal(people, rule, n_clients, seed, say)
     cuts = [cut(rows, people, np.random.default_rng([seed, _CUTTING, k]), shares) for k, rows in enumerate(owned)]
-    encoder = Encoder.fit(people.frame[np.concatenate([parts["train"] for parts in cuts])])
+    encoder = Encoder.fit(people.frame[np.concatenate([parts["train"] for parts in cuts])], scaling)
     X = encoder.transform(people.frame)
     problem = Problem(X.shape[1], people.classes, people.groups, tuple(names), seed)
     clients = tuple(

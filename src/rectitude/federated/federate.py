@@ -25,7 +25,7 @@ from rectitude.federated.plan import Plan, Stage
 from rectitude.federated.registry import find
 from rectitude.federated.report import ReportInput, federation_card, federation_report
 from rectitude.federated.run import Engine, Finished, Workplace, carry_out, new_run_id
-from rectitude.federated.tables import People, read_people
+from rectitude.federated.tables import People, Scaling, read_people
 from rectitude.runs.folder import CARD, LINEAGE, METRICS, REPORT, RunFolder, now, versions
 
 CRITERIA = ("dp", "eop", "eo", "eo_full")
@@ -51,6 +51,7 @@ class Request:
         label: Column of the label.
         attribute: The sensitive attribute.
         drop: Columns that must not be features.
+        scaling: Of numbers: ``standard`` or ``minmax``.
         seed: Of everything random.
         engine: Where it runs.
         min_clients: Fewest replies with which a round is valid; all where None.
@@ -74,6 +75,7 @@ class Request:
     label: str | None = None
     attribute: str | None = None
     drop: Sequence[str] = ()
+    scaling: Scaling = "standard"
     seed: int = 0
     engine: Engine = "in-process"
     min_clients: int | None = None
@@ -252,7 +254,14 @@ def _target(people: People, request: Request, out: str | Path | None) -> Path:
 
 
 def _federation(people: People, request: Request, seed: int, say: Callable[[str], None] | None) -> Federation:
-    return federation_of(people, n_clients=request.n_clients, partition=request.partition, seed=seed, announce=say)
+    return federation_of(
+        people,
+        n_clients=request.n_clients,
+        partition=request.partition,
+        scaling=request.scaling,
+        seed=seed,
+        announce=say,
+    )
 
 
 def _plan(federation: Federation, request: Request, settings: MethodConfig) -> Plan:

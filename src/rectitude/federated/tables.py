@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -324,25 +324,39 @@ def _usable(features: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     return features.select(usable), unusable
 
 
+Scaling = Literal["standard", "minmax"]
+
+
 @dataclass(frozen=True)
 class Encoder:
-    """How columns become numbers: text one-hot, numbers standardised, what is missing said by a column of its own.
+    """How columns become numbers: text one-hot, numbers scaled, what is missing said by a column of its own.
 
     Args:
-        columns: One entry a column: ``{"name", "levels"}`` or ``{"name", "mean", "scale", "missing"}``. JSON.
+        columns: One entry a column: ``{"name", "levels"}`` or ``{"name", "mean", "scale", "missing"}``, of which a
+            number loses ``mean`` (or the smallest value) and is divided by ``scale``. JSON.
     """
 
     columns: tuple[Mapping[str, Any], ...]
 
     @classmethod
-    def fit(cls, frame: pl.DataFrame) -> Encoder:
-        """Learn levels, means and scales from training rows."""
+    def fit(cls, frame: pl.DataFrame, scaling: Scaling = "standard") -> Encoder:
+        """Learn levels and scales from training rows.
+
+        Args:
+            frame: The rows.
+            scaling: ``standard`` for mean 0 and deviation 1, ``minmax`` for the range 0 to 1.
+        """
         columns: list[dict[str, Any]] = []
         for column in frame:
             if column.dtype.is_numeric() or column.dtype == pl.Boolean:
                 numbers = column.cast(pl.Float64).drop_nulls().drop_nans()
-                mean = float(numbers.mean() or 0.0) if len(numbers) else 0.0  # type: ignore[arg-type]
-                spread = float(numbers.std(ddof=0) or 0.0) if len(numbers) else 0.0  # type: ignore[arg-type]
+                values = numbers.to_numpy()
+                if not len(values):
+                    mean = spread = 0.0
+                elif scaling == "standard":
+                    mean, spread = float(values.mean()), float(values.std())
+                else:
+                    mean, spread = float(values.min()), float(np.ptp(values))
                 missing = len(numbers) < len(column)
                 columns.append({"name": column.name, "mean": mean, "scale": spread or 1.0, "missing": missing})
             else:
