@@ -18,7 +18,7 @@ from rectitude.training.registry import new_method
 from rectitude.training.trainer import Trainer
 from rectitude.training.tuning import new_model
 from rectitude.unlearning.attackers import attack
-from rectitude.unlearning.attribute import Target, UnlearningConfig, unlearn
+from rectitude.unlearning.attribute import NormalScores, Target, UnlearningConfig, unlearn
 from rectitude.unlearning.distinguishability import u2u
 
 N, I = 120, 60  # noqa: E741
@@ -201,3 +201,18 @@ def test_protection_in_training(method: str, tiny: Dataset, tmp_path: Path) -> N
     state = {"checkpoint": tmp_path / "state.safetensors"}
     train(2, **state)
     assert torch.equal(train(4, **state, resume=True)[0].users.weight, protected.users.weight)
+
+
+def test_normal_scores_are_normal_and_come_back() -> None:
+    table = torch.randn(300, 4, generator=torch.Generator().manual_seed(0)) ** 3
+    table[:50, 0] = 0.25  # many at one place
+    chart = NormalScores(table)
+    scores = chart.forward(table).requires_grad_()
+    torch.testing.assert_close(chart.back(scores.detach()), table, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(scores.detach()[:, 1:].std(0), torch.ones(3), atol=0.02, rtol=0)
+    order = table[:, 1].argsort()
+    assert (scores.detach()[order, 1].diff() > 0).all()
+    chart.back(scores).sum().backward()
+    assert torch.isfinite(scores.grad).all()
+    beyond = chart.back(torch.full((1, 4), 6.0))
+    assert (beyond > table.max(0).values).all()
