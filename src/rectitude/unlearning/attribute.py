@@ -323,10 +323,10 @@ class _Editor:
             done.trace.append(row)
             distances = [abs(accuracy - 1 / len(labels[labels >= 0].unique())) for accuracy, labels in self._looks(row)]
             near = near + 1 if max(distances) <= self.config.tolerance else 0
-            if on_check is not None:
-                on_check(row)
             if checkpoint is not None:
                 self._lay_down(checkpoint, identity, done, near)
+            if on_check is not None:
+                on_check(row)
         done.stopped = "attacker" if near >= 2 else "steps"
         with torch.no_grad():
             rows = torch.arange(self.n_people, device=self.model.device)
