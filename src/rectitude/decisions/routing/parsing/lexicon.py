@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from rectitude.decisions.routing.attributes import FAMILIES, VENDORS
+from rectitude.decisions.routing.clauses import Atom
 
 
 @dataclass
@@ -58,6 +59,8 @@ _FLAGS = {
     ("deprecated", True): r"deprecated",
 }
 _GRADES = {
+    ("price_in", "low"): r"(?:cheap(?:est)?|low(?:est)?) input(?: (?:price|cost|token)s?)?",
+    ("price_out", "low"): r"(?:cheap(?:est)?|low(?:est)?) output(?: (?:price|cost|token)s?)",
     ("price", "low"): r"cheap(?:ly|ish)?|inexpensive|affordable|low[- ](?:cost|price)|budget|economical|cheapest",
     ("price", "high"): r"expensive|pricey|costly",
     ("latency_ms", "low"): r"fast(?:est)?|quick(?:ly|est)?|snappy|responsive|speedy|rapid",
@@ -192,6 +195,7 @@ _HOSTS = {
     "openrouter": r"openrouter",
     "cerebras": r"cerebras", "deepinfra": r"deepinfra", "github-models": r"github models", "ollama": r"ollama",
 }  # fmt: skip
+_FREE = r"(?<!feel )free(?: of charge)?(?! (?:to|text|form|hand|from)\b)|(?:at )?(?:no|zero) cost"
 _HOSTED = r"(?:hosted|served|running|runs?|available)(?: (?:on|by|in|at|via|through|from))?|via|through"
 _AMBIGUOUS = {"command", "nova", "titan", "intern", "granite", "sonar", "aya", "codex", "phi", "nemo"}
 """Families whose names are words: they count only with a capital."""
@@ -204,7 +208,8 @@ _NUMBER = re.compile(
     r"param(?:eter)?s?|points?)(?![a-z]))?"
     r"(?: ?(?:/|per|a|each) ?(?P<per>1? ?mtok|1 ?m(?![a-z])|m(?![a-z])|(?:1 ?|one )?million|1? ?k(?![a-z])|(?:1 "
     r"?|one )?thousand|1[,.]?000|"
-    r"1[,.]?000[,.]?000|token|request|query|call|job)(?: ?(?:input |output )?tok(?:en)?s?)?)?"
+    r"1[,.]?000[,.]?000|(?=(?:in|out)put tok)|token|request|query|call|job)"
+    r"(?: ?(?P<side>in|out)?(?:put )?tok(?:en)?s?)?)?"
 )
 _DATE = re.compile(
     r"\b(?P<y>20\d\d)-(?P<m>\d\d)(?:-(?P<d>\d\d))?\b|"
@@ -256,6 +261,7 @@ def _patterns() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
         (_word(r"a quarter(?: of)?"), {"kind": "factor", "value": 0.25}),
         (_word(r"half a second"), {"kind": "number", "value": 500.0, "unit": "ms"}),
         (_word(r"between"), {"kind": "between"}),
+        (_word(_FREE), {"kind": "limit", "value": Atom(attr="price", op="<=", value=0.0)}),
         (_word(r"off|disabled|switched off|turned off"), {"kind": "off"}),
         (_word(r"around|about(?= (?:\$|\d))|roughly|approximately|circa"), {"kind": "about"}),
         (_word(r"first(?! before)|most important(?:ly)?|more important|top priority"), {"kind": "first"}),
@@ -355,7 +361,9 @@ def _measured(match: re.Match[str], value: float) -> tuple[float, str]:
         if re.fullmatch(r"request|query|call|job", per):
             return value, "job"
         thousand = re.fullmatch(r"1?k|(?:1|one)?thousand|1[,.]?000", per)
-        return value * (1e6 if per == "token" else 1e3 if thousand else 1.0), "$" if per else "$?"
+        side = f"$ {match['side']}put" if match["side"] else "$" if per else "$?"
+        single = per == "token" or (match["side"] and not per)
+        return value * (1e6 if single else 1e3 if thousand else 1.0), side
     if unit == "ms" or unit.startswith("milli"):
         return value, "ms"
     if re.fullmatch(r"s|secs?|seconds?", unit):

@@ -25,6 +25,8 @@ LONGEST = 4000
 _UNIT_NOUNS = {
     "$": ("price_in", "price_out", "price_cached", "price", "job_cost", "input", "output"),
     "$?": ("price_in", "price_out", "price_cached", "price", "job_cost", "input", "output"),
+    "$ input": ("price_in", "price", "input"),
+    "$ output": ("price_out", "price", "output"),
     "job": ("job_cost", "price"),
     "tokens": ("context", "max_output", "input", "output"),
     "output tokens": ("max_output",),
@@ -34,7 +36,8 @@ _UNIT_NOUNS = {
     "date": ("knowledge_cutoff", "released", "q.knowledge"),
 }
 _UNIT_DEFAULT = {
-    "$": "price", "$?": "price", "job": "job_cost", "tokens": "context", "output tokens": "max_output",
+    "$": "price", "$?": "price", "$ input": "price_in", "$ output": "price_out", "job": "job_cost",
+    "tokens": "context", "output tokens": "max_output",
     "ms": "latency_ms", "tok/s": "tokens_per_s", "params": "params_b", "date": "released",
 }  # fmt: skip
 _GUARD = re.compile(
@@ -317,7 +320,7 @@ class _Reader:
         return None
 
     def _limited(self, noun: Mention | None, unit: str) -> str | None:
-        if noun is None:
+        if noun is None or unit in ("$ input", "$ output"):
             return _UNIT_DEFAULT.get(unit)
         if noun.attr in ("input", "output"):
             money, side = unit.startswith("$"), noun.attr == "input"
