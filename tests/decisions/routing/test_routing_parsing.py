@@ -130,7 +130,7 @@ def test_an_assumed_unit_is_said() -> None:
     [
         ("under 5 dollars per million output tokens", ["hard: output price below 5 USD per million tokens"]),
         ("at most $0.5 per 1k input tokens", ["hard: input price at most 500 USD per million tokens"]),
-        ("price under $2 per output token", ["hard: output price below 2e+06 USD per million tokens"]),
+        ("price under $2 per output token", ["hard: output price below 2,000,000 USD per million tokens"]),
         ("cheapest input price", ["soft: input price: the lower the better"]),
         ("must be free, feel free to think", ["hard: price at most 0 USD per million tokens"]),
         ("must be open and cheap", ["hard: has open weights", "soft: price: the lower the better"]),
