@@ -98,8 +98,8 @@ class AnchorRec(LightGCN):
     """LightGCN with content-gated item vectors from item-item graphs, aligned through an anchor.
 
     Serves trained people by their vector and strangers by their history; an item nobody has chosen gets only its
-    neighbours' vectors, which on real data does not lift it into anybody's list. Cost: LightGCN's, and three small graphs
-    and their losses.
+    neighbours' vectors, which on real data does not lift it into anybody's list. Cost: LightGCN's, three small
+    graphs and their losses.
 
     Source: arXiv:2603.12726.
     """
