@@ -106,6 +106,8 @@ def fit(
         for method in methods
     ]
     state = _TrainingState(target, resume=resume, overwrite=overwrite, is_main=is_main)
+    # A plug-in without settings watches; it does not make another training of it.
+    shaping = _about_methods([method for method in plugs if isinstance(method, ConfiguredMethod)])
     trainer = Trainer(
         fresh,
         divided.development(),
@@ -115,7 +117,7 @@ def fit(
         device=device,
         checkpoint=state.checkpoint if fresh.trained_by == "gradient" else None,
         resume=resume,
-        identity=_identity(dataset, divided, fresh, seed) | ({"methods": _about_methods(plugs)} if plugs else {}),
+        identity=_identity(dataset, divided, fresh, seed) | ({"methods": shaping} if shaping else {}),
         loggers=_loggers(state, tracker, fresh, target) if is_main and fresh.trained_by == "gradient" else (),
         progress=progress,
     )
