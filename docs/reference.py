@@ -64,7 +64,19 @@ def settings_table(config: type[Settings]) -> str:
     return _table(("setting", "default", "meaning"), rows) if rows else "No settings.\n"
 
 
-FLOORS = ("workflow", "data", "encoders", "models", "nn", "training", "evaluation", "audit", "runs", "reporting", "core")
+FLOORS = (
+    "workflow",
+    "data",
+    "encoders",
+    "models",
+    "nn",
+    "training",
+    "evaluation",
+    "audit",
+    "runs",
+    "reporting",
+    "core",
+)
 
 
 def modules() -> str:

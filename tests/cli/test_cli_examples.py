@@ -41,6 +41,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pl.DataFrame({"item_id": ids, "title": [titles.get(i, f"Film {i}") for i in ids]}).write_parquet(
         films / "items.parquet"
     )
+    for modality in ("text", "image"):
+        (films / "content").mkdir(exist_ok=True)
+        vectors = rng.normal(size=(n_items, 8)).astype(np.float32)
+        np.savez(films / "content" / f"{modality}.npz", ids=np.array([str(i) for i in ids]), vectors=vectors)
     log.rename({"user_id": "customer", "item_id": "sku"}).write_csv(tmp_path / "ratings.csv")
     monkeypatch.setenv("RECTITUDE_DATA", str(tmp_path / "sets"))
     monkeypatch.setenv("RECTITUDE_CACHE", str(tmp_path / "cache"))
@@ -51,6 +55,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_example_of_help_runs(cli: Callable[..., Result], workplace: Path) -> None:
     cli("fit", "ml-100k", "--model", "popularity", "--out", "runs/popularity")
     cli("fit", "ml-100k", "--model", "ease", "--out", "runs/ease")
+    cli("fit", "ml-100k", "--model", "prism", "--out", "runs/prism", "--set", "epochs=1", "--set", "n_factors=8")
     for verb in ORDER:
         examples = re.findall(r"^ +rectitude (.*)$", cli(*verb.split(), "--help").stdout, re.MULTILINE)
         for example in examples:

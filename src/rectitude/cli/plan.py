@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from rectitude.decisions.plans.prescriber import Prescriber
     from rectitude.decisions.plans.problem import Person
 
-plan = typer.Typer(
-    help="Predict an outcome and plan the smallest change worth it.", no_args_is_help=True
-)
+plan = typer.Typer(help="Predict an outcome and plan the smallest change worth it.", no_args_is_help=True)
 
 Table = Annotated[
     str, typer.Argument(metavar="TABLE", help="Survey: CSV, TSV or Parquet file, or folder with data.parquet.")

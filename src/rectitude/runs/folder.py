@@ -1,8 +1,8 @@
 """What a run is on disk: one folder, written whole, read without pickle.
 
 ``config.json`` (effective values and the origin of each), ``model.safetensors``, ``ids.parquet``, ``history.parquet``,
-``curve.csv``, ``metrics.json``, ``findings.json``, ``lineage.json``, ``remedy.json``, ``README.md`` (the model card) and
-``report.html``. Runs of every kind share the folder; which of the files a kind needs is its own affair.
+``curve.csv``, ``metrics.json``, ``findings.json``, ``lineage.json``, ``remedy.json``, ``README.md`` (the model card)
+and ``report.html``. Runs of every kind share the folder; which of the files a kind needs is its own affair.
 """
 
 from __future__ import annotations
