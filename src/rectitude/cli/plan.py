@@ -167,6 +167,9 @@ def for_(
         list[str] | None, typer.Option("--wish", metavar="'COLUMN >= V'", help="The plan must fulfil this.")
     ] = None,
     policy: PolicySet = None,
+    sweep: Annotated[
+        bool, typer.Option("--sensitivity", help="Also plan with each weight moved: effort, charge, changes, budget.")
+    ] = False,
     page: Annotated[
         Path | None, typer.Option("--page", metavar="FILE", help="Also write the person's page there.")
     ] = None,
@@ -181,6 +184,7 @@ def for_(
     Examples:
       rectitude plan for runs/sleep --row 17 --json
       rectitude plan for runs/sleep --row 17 --target 0.8 --lock smoking
+      rectitude plan for runs/sleep --row 17 --sensitivity
       rectitude plan for runs/sleep --table survey.csv --method surrogate --jobs 2 --out plans.jsonl
     """
     if sum(given is not None for given in (row, answers, table)) != 1:
@@ -195,6 +199,10 @@ def for_(
         return
     person = _one(found, row, answers, lock or [], wish or [])
     made = found.planner(person, weighed).plan().to_dict()
+    if sweep:
+        from rectitude.decisions.plans.sensitivity import sensitivity
+
+        made["sensitivity"] = [swept.to_dict() for swept in sensitivity(found, person, weighed)]
     if page is not None:
         from rectitude.core.files import write_text
         from rectitude.decisions.plans.report import person_page
@@ -204,6 +212,8 @@ def for_(
         emit(made)
         return
     _tell_plan(made)
+    if sweep:
+        _tell_sensitivity(made["sensitivity"])
 
 
 def _policy(
@@ -311,6 +321,16 @@ def _tell_plan(made: dict[str, Any]) -> None:
         parts += ["", front]
     show(*parts)
     tell(made["caution"])
+
+
+def _tell_sensitivity(rows: list[dict[str, Any]]) -> None:
+    table = grid("weight", "value", "chance", "effort", "plan", right=(1, 2, 3), wrap=(4,))
+    for row in rows:
+        value = "no limit" if row["value"] is None else f"{row['value']:g}"
+        told = "the same" if row["same"] else " ".join(row["plan"]) or "change nothing"
+        name = row["weight"].replace("_", " ") + (" *" if row["used"] else "")
+        table.add_row(name, value, f"{row['p1']:.0%}", f"{row['effort']:.2f}", told)
+    show("", table, "* as the plan above was made")
 
 
 @plan.command("report", cls=Verb)
