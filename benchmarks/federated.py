@@ -301,7 +301,13 @@ def cost() -> None:
     federation = federation_of("adult", partition="dirichlet:0.5", seed=0)
     both = {"global_tolerance": 0.01, "local_tolerance": 0.01}
     deciding = {"both": both, "global only": both | {"local_tolerance": None}}
-    for label, settings in {"": {}, "batch 512": {"batch_size": 512}, "32 hidden": {"hidden": [32]}}.items():
+    for label, settings in {
+        "": {},
+        "batch 512": {"batch_size": 512},
+        "32 hidden": {"hidden": [32]},
+        "64 hidden": {"hidden": [64]},
+        "64 hidden, batch 512": {"hidden": [64], "batch_size": 512},
+    }.items():
         stages = (Stage("fedavg", settings), *(Stage("fedfact-post", s, 0, name) for name, s in deciding.items()))
         plan = Plan(new_run_id(), federation.problem, stages)
         bare: dict[tuple[int, str], list[float]] = defaultdict(list)

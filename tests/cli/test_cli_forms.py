@@ -242,7 +242,7 @@ def test_data_list_get_describe_import(
 def test_models_and_every_setting_of_each(cli: Cli, answer: Answer) -> None:
     listed = answer("models")["models"]
     assert {"popularity", "ease", "sasrec"} <= {model["name"] for model in listed}
-    told = cli("models").stdout
+    told = " ".join(cli("models").stdout.split())
     for model in listed:
         assert model["paper"].split(",")[0] in told
         assert "" not in {setting["meaning"] for setting in answer("models", model["name"])["settings"]}

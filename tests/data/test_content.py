@@ -43,7 +43,7 @@ def test_rows_of_an_npz_find_their_items_by_id(folder: Path, tmp_path: Path) -> 
 
 
 def test_rows_of_an_npy_belong_to_the_rows_of_the_items_table(folder: Path, tiny: Dataset) -> None:
-    (folder / "content").mkdir()
+    (folder / "content").mkdir(exist_ok=True)
     np.save(folder / "content" / "number.npy", matrix_of(tiny))
     whole = rectitude.load(folder)  # what lies beside the tables is read without being asked for
     assert (whole.content["number"] == matrix_of(whole)).all()
@@ -56,7 +56,7 @@ def test_rows_of_an_npy_belong_to_the_rows_of_the_items_table(folder: Path, tiny
 def test_items_described_without_interactions_do_not_shift_the_rows(folder: Path, tiny: Dataset) -> None:
     more = pl.concat([pl.DataFrame({"item_id": ["nobody"], "title": ["Nobody's"]}), tiny.items])
     more.write_parquet(folder / "items.parquet")
-    (folder / "content").mkdir()
+    (folder / "content").mkdir(exist_ok=True)
     np.save(folder / "content" / "number.npy", np.vstack([np.full((1, 3), -1.0), matrix_of(tiny)]))
     data = rectitude.load(folder)
     assert (data.content["number"] == matrix_of(data)).all()
