@@ -111,6 +111,18 @@ class AveragingServer(ServerHalf):
         return {"training_loss": self.losses}
 
 
+def weighted(trained: Arrays, weight: float, loss: float) -> Arrays:
+    """What :class:`AveragingServer` takes the mean of: the fields of ``WEIGHTS_UP``, ``ROWS_UP`` and ``LOSS_UP``.
+
+    Args:
+        trained: Weights of the client's model.
+        weight: How much they count, usually the number of training rows.
+        loss: Summed over the training rows.
+    """
+    model = {name: array * np.float32(weight) for name, array in trained.items()}
+    return model | {"n": np.asarray(weight), "loss": np.asarray(loss)}
+
+
 class AveragingClient(ClientHalf):
     """Mini-batch steps from the global weights, as FedAvg's clients take them.
 
@@ -139,8 +151,7 @@ class AveragingClient(ClientHalf):
             moments=state,
             pull=self.pull(weights),
         )
-        weighted = {name: array * np.float32(len(rows)) for name, array in trained.items()}
-        return weighted | {"n": np.asarray(float(len(rows))), "loss": np.asarray(loss)}, moments
+        return weighted(trained, float(len(rows)), loss), moments
 
     def personal(self, shared: Arrays, state: Arrays) -> Arrays:
         """Nothing: all clients have the global model."""

@@ -30,7 +30,16 @@ from rectitude.federated.contracts import (
 from rectitude.federated.methods.fedfact_in import cost_gradient
 from rectitude.federated.metrics import accuracy, count_cells, event_rates
 from rectitude.federated.network import Network, cross_entropy
-from rectitude.federated.training import LOSS_UP, TRAIN, WEIGHTS_DOWN, AveragingServer, FedAvg, TrainingConfig
+from rectitude.federated.training import (
+    LOSS_UP,
+    TRAIN,
+    WEIGHTS_DOWN,
+    AveragingClient,
+    AveragingServer,
+    FedAvg,
+    TrainingConfig,
+    weighted,
+)
 
 MEASURE, COMPARE = "measure", "compare"
 CELLS_UP = Field(
@@ -152,7 +161,7 @@ class FairFedServer(AveragingServer):
             self.cells = self.mismatch = None
 
 
-class FairFedClient(ClientHalf):
+class FairFedClient(AveragingClient):
     """Compares its gap with that of all, moves its weight, trains.
 
     Args:
@@ -160,8 +169,10 @@ class FairFedClient(ClientHalf):
         data: The client's.
     """
 
+    method: FairFed
+
     def __init__(self, method: FairFed, data: ClientData) -> None:
-        self.method, self.data = method, data
+        super().__init__(method, data)
         rows, problem = data.train, method.problem
         self.row_weights = np.ones(len(rows))
         if method.config.debiasing == "reweighing":
@@ -185,8 +196,7 @@ class FairFedClient(ClientHalf):
         trained, moments = self.method.train(
             weights, self.data, self.gradient, round=int(message["round"]), moments=moments
         )
-        reply = {name: array * np.float32(weight) for name, array in trained.items()}
-        return reply | {"n": np.asarray(weight), "loss": np.asarray(loss)}, moments | {"weight": np.asarray(weight)}
+        return weighted(trained, weight, loss), moments | {"weight": np.asarray(weight)}
 
     def cells(self, weights: Arrays) -> Integers:
         """Training rows by group, true and predicted class, [G, m, m]."""
@@ -201,10 +211,6 @@ class FairFedClient(ClientHalf):
         apart = (mine[:, None] - mine[None]) - (whole[:, None] - whole[None])
         known = np.abs(apart[np.isfinite(apart) & ~np.eye(len(mine), dtype=bool)[:, :, None]])
         return float(known.max()) if len(known) else abs(accuracy(own) - accuracy(of_all))
-
-    def personal(self, shared: Arrays, state: Arrays) -> Arrays:
-        """Nothing: all clients have the global model."""
-        return {}
 
 
 def reweighing(a: Integers, y: Integers, n_groups: int, n_classes: int) -> Floats:

@@ -52,6 +52,7 @@ from rectitude.federated.training import (
     AveragingServer,
     FedAvg,
     TrainingConfig,
+    weighted,
 )
 
 COUNTS_UP = Field("counts", "groups × classes", "training rows of each group by class", secure=True, sensitivity=1.0)
@@ -200,10 +201,6 @@ class InServer(AveragingServer):
         disparity = np.einsum("cge,ge->ce", weights, rates) / max(float(counts.sum()), 1.0)
         self.disparities.append(float(np.abs(disparity).max(initial=0.0)))
 
-    def shared(self) -> Arrays:
-        """The shared model."""
-        return self.weights
-
     def notes(self) -> dict[str, Any]:
         """Duals, and the largest disparity of every round."""
         return super().notes() | {"global_duals": self.duals.tolist(), "disparity_by_round": self.disparities}
@@ -247,8 +244,7 @@ class InClient(ClientHalf):
             own, moments = method.train(own, self.data, gradient, round=number, moments=_moments(state, "personal/"))
             new |= {f"personal/{name}": array for name, array in moments.items()}
             new |= {_OWN + name: array for name, array in own.items()}
-        reply = {name: array * np.float32(len(rows)) for name, array in trained.items()}
-        reply |= {"n": np.asarray(float(len(rows))), "loss": np.asarray(losses[0] * len(rows))}
+        reply = weighted(trained, float(len(rows)), losses[0] * len(rows))
         return reply | {"counts": self.counts, "rates": rates}, new
 
     def _mixture(self, mix: float, shared_loss: float, own_loss: float) -> float:

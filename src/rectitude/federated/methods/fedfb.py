@@ -36,9 +36,11 @@ from rectitude.federated.training import (
     TRAIN,
     WEIGHTS_DOWN,
     WEIGHTS_UP,
+    AveragingClient,
     AveragingServer,
     FedAvg,
     TrainingConfig,
+    weighted,
 )
 
 _SMALLEST, _LARGEST = 0.05, 20.0
@@ -133,7 +135,7 @@ class FedFBServer(AveragingServer):
         return super().notes() | {"gap_by_round": self.gaps, "cell_weights": self.cell_weights.tolist()}
 
 
-class FedFBClient(ClientHalf):
+class FedFBClient(AveragingClient):
     """Trains on rows weighed by their cell.
 
     Args:
@@ -141,8 +143,10 @@ class FedFBClient(ClientHalf):
         data: The client's.
     """
 
+    method: FedFB
+
     def __init__(self, method: FedFB, data: ClientData) -> None:
-        self.method, self.data = method, data
+        super().__init__(method, data)
         self.truth = np.eye(method.problem.n_classes)[data.train.y]
 
     def reply(self, kind: str, message: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
@@ -158,13 +162,8 @@ class FedFBClient(ClientHalf):
             round=int(message["round"]),
             moments=state,
         )
-        reply = {name: array * np.float32(len(rows)) for name, array in trained.items()}
-        reply |= {"n": np.asarray(float(len(rows))), "loss": np.asarray(cross_entropy(logits, rows.y).sum())}
+        reply = weighted(trained, float(len(rows)), cross_entropy(logits, rows.y).sum())
         return reply | {"cells": cells.astype(np.float64)}, moments
-
-    def personal(self, shared: Arrays, state: Arrays) -> Arrays:
-        """Nothing: all clients have the global model."""
-        return {}
 
 
 def behind_by(cells: Floats, criterion: Criterion) -> Floats:

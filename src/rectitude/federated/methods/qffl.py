@@ -17,7 +17,16 @@ from pydantic import Field as Setting
 from rectitude.federated.contracts import Arrays, ClientData, ClientHalf, Combined, Exchange, Field, MethodConfig, Wire
 from rectitude.federated.contracts import ServerHalf as Server
 from rectitude.federated.network import WEIGHTS, Network, cross_entropy, likelihood_gradient
-from rectitude.federated.training import LOSS_UP, ROWS_UP, TRAIN, WEIGHTS_DOWN, AveragingServer, FedAvg, TrainingConfig
+from rectitude.federated.training import (
+    LOSS_UP,
+    ROWS_UP,
+    TRAIN,
+    WEIGHTS_DOWN,
+    AveragingClient,
+    AveragingServer,
+    FedAvg,
+    TrainingConfig,
+)
 
 
 class QFFLConfig(TrainingConfig):
@@ -71,7 +80,7 @@ class QFFLServer(AveragingServer):
         self.round += 1
 
 
-class QFFLClient(ClientHalf):
+class QFFLClient(AveragingClient):
     """Trains, and scales its change by its loss.
 
     Args:
@@ -79,8 +88,7 @@ class QFFLClient(ClientHalf):
         data: The client's.
     """
 
-    def __init__(self, method: QFFL, data: ClientData) -> None:
-        self.method, self.data = method, data
+    method: QFFL
 
     def reply(self, kind: str, message: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
         """A round of training."""
@@ -97,7 +105,3 @@ class QFFLClient(ClientHalf):
         reply = {name: (level**config.q * array).astype(np.float32) for name, array in change.items()}
         told = {"norm": norm, "n": float(len(rows)), "loss": loss * len(rows)}
         return reply | {name: np.asarray(value) for name, value in told.items()}, moments
-
-    def personal(self, shared: Arrays, state: Arrays) -> Arrays:
-        """Nothing: all clients have the global model."""
-        return {}

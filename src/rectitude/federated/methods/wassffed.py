@@ -48,9 +48,11 @@ from rectitude.federated.training import (
     TRAIN,
     WEIGHTS_DOWN,
     WEIGHTS_UP,
+    AveragingClient,
     AveragingServer,
     FedAvg,
     TrainingConfig,
+    weighted,
 )
 
 HISTOGRAM, FAIR = "histogram", "fair"
@@ -208,7 +210,7 @@ class WassFFedServer(AveragingServer):
         return super().notes() | {"gap_by_round": self.gaps, "alpha": self.alpha}
 
 
-class WassFFedClient(ClientHalf):
+class WassFFedClient(AveragingClient):
     """Counts the global model's scores and trains towards their targets.
 
     Args:
@@ -216,8 +218,7 @@ class WassFFedClient(ClientHalf):
         data: The client's.
     """
 
-    def __init__(self, method: WassFFed, data: ClientData) -> None:
-        self.method, self.data = method, data
+    method: WassFFed
 
     def reply(self, kind: str, message: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
         """Histograms, or a round of training."""
@@ -235,9 +236,7 @@ class WassFFedClient(ClientHalf):
         trained, moments = method.train(
             weights, self.data, gradient, round=int(message["round"]), moments=state, steps=steps
         )
-        reply = {name: array * np.float32(len(rows)) for name, array in trained.items()}
-        loss = cross_entropy(logits, rows.y).sum()
-        return reply | {"n": np.asarray(float(len(rows))), "loss": np.asarray(loss)}, moments
+        return weighted(trained, float(len(rows)), cross_entropy(logits, rows.y).sum()), moments
 
     def _histogram(self, scores: Floats) -> Floats:
         """Rows by scored class, stratum, group and nearest grid point, [K, S, G, B+1]."""
@@ -265,10 +264,6 @@ class WassFFedClient(ClientHalf):
         elif method.config.criterion != "eop":
             targets /= np.maximum(targets.sum(axis=1, keepdims=True), 1e-9)
         return targets
-
-    def personal(self, shared: Arrays, state: Arrays) -> Arrays:
-        """Nothing: all clients have the global model."""
-        return {}
 
 
 def target_gradient(
