@@ -41,11 +41,21 @@ _TOP = 34.0
 """Units above a plot, for the title of its vertical axis."""
 
 
-def _frame(
-    width: float, x_values: Sequence[float], y_values: Sequence[float], x_axis: Axis, y_axis: Axis, right: float
+def frame(
+    width: float,
+    x_values: Sequence[float],
+    y_values: Sequence[float],
+    x_axis: Axis,
+    y_axis: Axis,
+    right: float,
+    *,
+    tall: tuple[float, float] = (240.0, 190.0),
 ) -> tuple[Scale, Scale, list[Markup], float]:
-    """Scales and axes of a plot with a vertical axis; ``right`` is kept free for labels. Last comes the height."""
-    bottom = _TOP + (240.0 if width >= WIDE else 190.0)
+    """Scales and axes of a plot with a vertical axis; ``right`` is kept free for labels. Last comes the height.
+
+    ``tall`` is the plot's own height, on wide screens and on narrow ones.
+    """
+    bottom = _TOP + tall[width < WIDE]
     y = round_scale(y_values, bottom, _TOP, whole=y_axis.whole)
     left = max(text_width(y.label(tick)) for tick in y.ticks) + 16
     x = fitted_scale(x_values, left, width - right, whole=x_axis.whole)
@@ -94,7 +104,7 @@ def lines(
     def draw(width: float) -> Drawing:
         several = len(series) > 1
         right = min(150.0, max(text_width(name) for name in series) + 34) if several else 30.0
-        x, y, parts, height = _frame(width, xs, ys, x_axis, y_axis, right)
+        x, y, parts, height = frame(width, xs, ys, x_axis, y_axis, right)
         last = [next(p for p in reversed(points) if math.isfinite(p[1])) for points in series.values()]
         beside = spread([y(point[1]) for point in last], 17, _TOP, height - 46)
         for index, (name, points) in enumerate(series.items()):
@@ -225,7 +235,7 @@ def frontier(
     x_places, y_places = decimals([point.x for point in points]), decimals([point.y for point in points])
 
     def draw(width: float) -> Drawing:
-        x, y, parts, height = _frame(width, xs, ys, x_axis, y_axis, 30.0)
+        x, y, parts, height = frame(width, xs, ys, x_axis, y_axis, 30.0)
         path = " ".join(f"{x(point.x):.2f},{y(point.y):.2f}" for point in points)
         parts.append(element("polyline", points=path, class_="curve s1"))
         taken = [box for point in points for box in _covers(point, x, y)]

@@ -7,31 +7,25 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from rectitude.reporting.chart import (
-    WIDE,
     Axis,
     Chart,
     Drawing,
-    axis_below,
-    axis_left,
     make_chart,
     require_finite,
     require_some,
 )
-from rectitude.reporting.curves import Trade
+from rectitude.reporting.curves import Trade, frame
 from rectitude.reporting.numbers import decimals, number
 from rectitude.reporting.svg import (
     element,
-    fitted_scale,
     line,
     marker,
     ring,
-    round_scale,
     shorten,
     text,
     text_width,
 )
 
-_TOP = 34.0
 _KEY_ROW = 20.0
 
 
@@ -67,15 +61,7 @@ def tradeoffs(
     x_places, y_places = decimals([p.x for _, p in every]), decimals([p.y for _, p in every])
 
     def draw(width: float) -> Drawing:
-        bottom = _TOP + (300.0 if width >= WIDE else 230.0)
-        y = round_scale(ys, bottom, _TOP, whole=y_axis.whole)
-        left = max(text_width(y.label(tick)) for tick in y.ticks) + 16
-        x = fitted_scale(xs, left, width - 30, whole=x_axis.whole)
-        parts = [
-            text(4, 16, shorten(y_axis.up(), width - 8), "axis"),
-            *axis_left(y, left, width - 30),
-            *axis_below(x, x_axis, bottom, bottom),
-        ]
+        x, y, parts, below = frame(width, xs, ys, x_axis, y_axis, 30.0, tall=(300.0, 230.0))
         for index, (name, points) in enumerate(series.items()):
             if len(points) > 1:
                 path = " ".join(f"{x(point.x):.2f},{y(point.y):.2f}" for point in points)
@@ -90,7 +76,7 @@ def tradeoffs(
                 chosen = f", {point.label}" if point.label else ""
                 says = f"{name}{chosen}: {number(point.x, x_places)}, {number(point.y, y_places)}"
                 parts.append(marker(px, py, series=index, hollow=index % 10 > 4, says=says))
-        key, height = _key(list(series), width, bottom + 58)
+        key, height = _key(list(series), width, below + 12)
         return Drawing(width, height, Markup("").join([*parts, *key]))
 
     rows = [(name, p.label, p.x, *(p.x_ends or (None, None)), p.y, *(p.y_ends or (None, None))) for name, p in every]
