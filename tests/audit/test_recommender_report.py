@@ -12,8 +12,9 @@ from markdown_it import MarkdownIt
 from rectitude.audit.card import recommender_card
 from rectitude.audit.findings import accuracy_finding, activity_finding, headline, popularity_finding, verdict
 from rectitude.audit.report import Example, ReportInput, Shown, recommender_report
-from rectitude.audit.slices import ActivityGroup, PopularityGroup
+from rectitude.audit.slices import PopularityGroup
 from rectitude.evaluation.intervals import Interval
+from rectitude.fairness.metrics import GroupMean
 
 HOSTILE = "<script>alert(1)</script>"
 ARABIC = "مرحبا بالعالم (1999)"
@@ -54,8 +55,8 @@ def a_run(**changes: Any) -> ReportInput:
         ],
         activity={
             name: [
-                ActivityGroup("5 to 12", 400, value, value - 0.005, value + 0.005),
-                ActivityGroup("13 to 99", 543, 0.09, 0.085, 0.095),
+                GroupMean("5 to 12", 400, value, value - 0.005, value + 0.005),
+                GroupMean("13 to 99", 543, 0.09, 0.085, 0.095),
             ]
             for name, value in (("SASRec", 0.05), ("Popularity", 0.03))
         },
@@ -133,7 +134,7 @@ def test_without_intervals_nothing_is_called_certain() -> None:
 
 
 def test_findings_follow_the_intervals() -> None:
-    few, many = ActivityGroup("1 to 5", 9, 0.05, 0.04, 0.06), ActivityGroup("6 to 9", 9, 0.09, 0.08, 0.1)
+    few, many = GroupMean("1 to 5", 9, 0.05, 0.04, 0.06), GroupMean("6 to 9", 9, 0.09, 0.08, 0.1)
     assert activity_finding("ndcg@10", [few, many]).startswith(
         "Served worse: people with the shortest histories (1 to 5)"
     )

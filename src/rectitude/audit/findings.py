@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rectitude.audit.checks.finding import Finding
-from rectitude.audit.slices import ActivityGroup, PopularityGroup
+from rectitude.audit.slices import PopularityGroup
+from rectitude.fairness.metrics import GroupMean
 from rectitude.reporting.numbers import IntervalLike, number, out_of, percent
 
 
@@ -96,7 +97,7 @@ class ReportInput:
     baselines: Mapping[str, Mapping[str, IntervalLike]] = field(default_factory=dict)
     curve: Sequence[Mapping[str, float | None]] = ()
     valid_metric: str = "ndcg@10"
-    activity: Mapping[str, Sequence[ActivityGroup]] = field(default_factory=dict)
+    activity: Mapping[str, Sequence[GroupMean]] = field(default_factory=dict)
     activity_metric: str = "ndcg@10"
     popularity: Sequence[PopularityGroup] = ()
     examples: Sequence[Example] = ()
@@ -231,7 +232,7 @@ def accuracy_finding(title: str, key: str, own: IntervalLike, rivals: Mapping[st
     return f"{best} is ahead of {next_best}, but not clearly: {figures}, and the intervals overlap"
 
 
-def activity_finding(metric: str, groups: Sequence[ActivityGroup]) -> str:
+def activity_finding(metric: str, groups: Sequence[GroupMean]) -> str:
     """Are the least active people served worse than the most active ones?"""
     few, many = groups[0], groups[-1]
     if len(groups) < 2:

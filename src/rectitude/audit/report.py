@@ -22,7 +22,7 @@ from rectitude.audit.findings import (
     verdict,
 )
 from rectitude.audit.remedies import remedied
-from rectitude.audit.slices import ActivityGroup
+from rectitude.fairness.metrics import GroupMean
 from rectitude.reporting.card import flat, plain
 from rectitude.reporting.charts import Axis, Cell, Chart, Dot, bars, dots_with_intervals, lines, small_multiples
 from rectitude.reporting.numbers import number, percent
@@ -96,7 +96,7 @@ def _models_chart(run: ReportInput, key: str) -> Chart:
     return dots_with_intervals(finding, description, sorted(dots, key=lambda dot: -dot.value), axis, of="Model")
 
 
-def _dots(groups: Sequence[ActivityGroup], *, own: bool) -> list[Dot]:
+def _dots(groups: Sequence[GroupMean], *, own: bool) -> list[Dot]:
     return [Dot(f"{group.label} ({group.n:,})", group.value, group.low, group.high, own) for group in groups]
 
 

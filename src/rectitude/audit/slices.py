@@ -11,29 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rectitude.evaluation.intervals import bootstrap_interval
+from rectitude.fairness.metrics import GroupMean, group_means
 from rectitude.reporting.numbers import percent
 
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ActivityGroup:
-    """Accuracy of people with similar history lengths.
-
-    Attributes:
-        label: Their history lengths, "5 to 12".
-        n: How many people.
-        value: Mean of the metric.
-        low: Lower end of its interval; None for a single person.
-        high: Upper end; None likewise.
-    """
-
-    label: str
-    n: int
-    value: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -59,7 +40,7 @@ def by_activity(
     *,
     n_groups: int = 4,
     seed: int = 0,
-) -> list[ActivityGroup]:
+) -> list[GroupMean]:
     """Mean of a metric in groups of about equal size, from the least to the most active people.
 
     People with the same history length are never parted, so there may be fewer groups than asked for.
@@ -77,15 +58,10 @@ def by_activity(
         raise ValueError(f"Need one history length per value, and some: got {len(values)} and {len(lengths)}")
     edges = np.unique(np.quantile(lengths, np.arange(1, n_groups) / n_groups, method="inverted_cdf"))
     group = np.searchsorted(edges, lengths, side="left")
-    found = []
-    for index in np.unique(group):
-        inside = group == index
-        shortest, longest = int(lengths[inside].min()), int(lengths[inside].max())
-        label = f"{shortest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
-        n, mean = int(inside.sum()), bootstrap_interval(values[inside], seed)
-        low, high = (mean.low, mean.high) if n > 1 else (None, None)
-        found.append(ActivityGroup(label, n, mean.value, low, high))
-    return found
+    used, group = np.unique(group, return_inverse=True)
+    ranges = [lengths[group == index] for index in range(len(used))]
+    names = tuple(f"{a:,}" if a == b else f"{a:,} to {b:,}" for a, b in ((r.min(), r.max()) for r in ranges))
+    return group_means(values, group, names, seed)
 
 
 def by_popularity(
