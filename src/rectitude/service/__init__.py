@@ -1,0 +1,1 @@
+"""The service: recommendations, audits and people's rights over HTTP, with pages."""

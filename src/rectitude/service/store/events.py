@@ -1,0 +1,235 @@
+"""Events in and people's histories out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select
+
+from rectitude.service.store.database import Database
+from rectitude.service.store.people import Subjects
+from rectitude.service.store.tables import ErasedRow, EventRow
+
+LONGEST_ID = 256
+"""Characters of an id; of a kind 64."""
+_CHUNK = 10_000
+
+
+class Event(NamedTuple):
+    """Something a person did.
+
+    Attributes:
+        id: Chosen by the sender; the same id again is the same event.
+        user: External id of the person.
+        item: External id of the item.
+        kind: ``view``, ``buy``, ``rating`` …
+        value: Rating, amount, seconds …, if any.
+        at: Seconds since 1970 in UTC.
+    """
+
+    id: str
+    user: str
+    item: str
+    kind: str = "view"
+    value: float | None = None
+    at: float = 0.0
+
+
+class StoredEvent(NamedTuple):
+    """An event with its place in the order of arrival."""
+
+    seq: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a batch.
+
+    Attributes:
+        accepted: Are in the store now and were not before.
+        duplicates: Were there already, or twice in the batch.
+        erased: Were left out because the person was deleted after they happened.
+    """
+
+    accepted: int
+    duplicates: int
+    erased: int = 0
+
+
+@dataclass(slots=True)
+class PersonState:
+    """What the store knows of a person when they are answered.
+
+    Attributes:
+        events: Oldest first; the most recent ones only, where a limit was given.
+        stopped: Items of their history that are not to be used.
+        objected: Items they are never to be shown.
+        erased: They were deleted: what a run itself holds of them is not to be used.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    stopped: frozenset[str] = frozenset()
+    objected: frozenset[str] = frozenset()
+    erased: bool = False
+
+
+def refusal(event: Event, now: float, tolerance_s: float) -> str | None:
+    """Why an event cannot be taken, or None.
+
+    Args:
+        event: As it was sent.
+        now: Seconds since 1970.
+        tolerance_s: How far ahead a sender's clock may be.
+    """
+    if not (event.id and event.user and event.item and event.kind):
+        return "id, user, item and kind must not be empty"
+    if max(len(event.id), len(event.user), len(event.item)) > LONGEST_ID or len(event.kind) > 64:
+        return f"ids have at most {LONGEST_ID} characters and kinds 64"
+    text = event.id + event.user + event.item + event.kind
+    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+        return "ids must be whole Unicode characters"
+    if "\0" in text:
+        return "ids must not hold a NUL character"
+    if event.value is not None and not math.isfinite(event.value):
+        return "value must be a finite number"
+    if not math.isfinite(event.at) or event.at < 0:
+        return "at must be seconds since 1970"
+    if event.at > now + tolerance_s:
+        ahead = event.at - now
+        return f"at lies {ahead:,.0f} s in the future, and {tolerance_s:,.0f} s are tolerated: check the sender's clock"
+    return None
+
+
+class Events:
+    """The part of the store that takes events and gives histories."""
+
+    database: Database
+    subjects: Subjects
+
+    def add_events(self, events: Sequence[Event]) -> Stored:
+        """Take events in; durable when this returns. The same id again is a duplicate, not an error.
+
+        Raises:
+            StoreUnavailableError: The database does not answer; the events may be sent again.
+            StoreFullError: The disk is full.
+        """
+        given = list(events)
+        if not given:
+            return Stored(0, 0)
+
+        def act(connection: Connection) -> Stored:
+            kept = self._not_erased(connection, given)
+            taken = sum(self._insert(connection, kept[start : start + _CHUNK]) for start in range(0, len(kept), _CHUNK))
+            return Stored(taken, len(kept) - taken, len(given) - len(kept))
+
+        return self.database.write(act, repeatable=True)
+
+    def _not_erased(self, connection: Connection, events: list[Event]) -> list[Event]:
+        """Without those of deleted people from before their deletion."""
+        if connection.execute(select(ErasedRow.subject).limit(1)).first() is None:
+            return events
+        digests = {user: self.subjects.digest(user) for user in {event.user for event in events}}
+        wanted = list(digests.values())
+        erased: dict[str, float] = {}
+        for start in range(0, len(wanted), _CHUNK):
+            rows = connection.execute(
+                select(ErasedRow.subject, ErasedRow.at).where(ErasedRow.subject.in_(wanted[start : start + _CHUNK]))
+            )
+            erased |= {subject: at for subject, at in rows}
+        if not erased:
+            return events
+        return [event for event in events if event.at > erased.get(digests[event.user], -math.inf)]
+
+    def _insert(self, connection: Connection, events: list[Event]) -> int:
+        if self.database.is_sqlite:
+            found = connection.exec_driver_sql(
+                "INSERT OR IGNORE INTO events (id, user_id, item_id, kind, value, at) VALUES (?, ?, ?, ?, ?, ?)",
+                [tuple(event) for event in events],
+                execution_options={"preserve_rowcount": True},
+            )
+        else:
+            columns = tuple(map(list, zip(*events, strict=True)))
+            found = connection.exec_driver_sql(
+                "INSERT INTO events (id, user_id, item_id, kind, value, at) SELECT * FROM unnest("
+                "%s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::float8[]) ON CONFLICT DO NOTHING",
+                columns,
+                execution_options={"preserve_rowcount": True},
+            )
+        return found.rowcount
+
+    def histories(self, users: Sequence[str], most: int = 1000) -> dict[str, PersonState]:
+        """What is known of some people, in one query.
+
+        Args:
+            users: External ids; everybody asked for is in the answer, known or not.
+            most: Events of a person that are read, the most recent ones.
+        """
+        states = {user: PersonState() for user in users}
+        if not states:
+            return states
+        names = list(states)
+        digests = {self.subjects.digest(user): user for user in names}
+        sql, values = self._histories_sql(names, list(digests), most)
+        rows = self.database.read(lambda connection: connection.exec_driver_sql(sql, values).fetchall())
+        chosen: dict[tuple[str, str], set[str]] = {}
+        for what, who, *rest in rows:
+            if what == "event":
+                states[who].events.append(Event(rest[0], who, *rest[1:5]))
+            elif what == "erased":
+                states[digests[who]].erased = True
+            else:
+                chosen.setdefault((what, who), set()).add(rest[1])
+        for (what, who), items in chosen.items():
+            if what == "stop":
+                states[who].stopped = frozenset(items)
+            else:
+                states[who].objected = frozenset(items)
+        for state in states.values():
+            state.events.reverse()
+        return states
+
+    def _histories_sql(self, users: list[str], digests: list[str], most: int) -> tuple[str, tuple[object, ...]]:
+        """The one query: events newest first for each person, then choices, then who was erased."""
+        sign = "?" if self.database.is_sqlite else "%s"
+        many = ", ".join([sign] * len(users))
+        if self.database.is_sqlite:
+            of_one = (
+                "SELECT * FROM (SELECT 'event', user_id, id, item_id, kind, value, at, seq FROM events "
+                "WHERE user_id = ? ORDER BY at DESC, seq DESC LIMIT ?)"
+            )
+            parts = " UNION ALL ".join([of_one] * len(users))
+            values: list[object] = [value for user in users for value in (user, most)]
+        else:
+            parts = (
+                "SELECT 'event', e.* FROM unnest(%s::text[]) AS asked(who) CROSS JOIN LATERAL ("
+                "SELECT user_id, id, item_id, kind, value, at, seq FROM events WHERE user_id = asked.who "
+                "ORDER BY at DESC, seq DESC LIMIT %s) AS e"
+            )
+            values = [users, most]
+        sql = (
+            f"{parts} UNION ALL SELECT kind, user_id, NULL, item_id, NULL, NULL, NULL, NULL FROM choices "  # noqa: S608
+            f"WHERE user_id IN ({many}) UNION ALL SELECT 'erased', subject, NULL, NULL, NULL, NULL, NULL, NULL "
+            f"FROM erased WHERE subject IN ({many})"
+        )
+        return sql, (*values, *users, *digests)
+
+    def events(self, user: str | None = None, after: int = 0, limit: int = 100) -> list[StoredEvent]:
+        """A page of events in the order of arrival; the next page begins after the last ``seq``."""
+        wanted = select(
+            EventRow.seq, EventRow.id, EventRow.user_id, EventRow.item_id, EventRow.kind, EventRow.value, EventRow.at
+        ).where(EventRow.seq > after)
+        if user is not None:
+            wanted = wanted.where(EventRow.user_id == user)
+        wanted = wanted.order_by(EventRow.seq).limit(limit)
+        rows = self.database.read(lambda connection: connection.execute(wanted).fetchall())
+        return [StoredEvent(row[0], Event(*row[1:])) for row in rows]
+
+
+def now() -> float:
+    """Seconds since 1970."""
+    return time.time()

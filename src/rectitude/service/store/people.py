@@ -1,0 +1,294 @@
+"""People and items: what is known of them, what people decided, and deletion of all that is held of somebody."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from rectitude.service.store.database import Database
+from rectitude.service.store.tables import ChoiceRow, ErasedRow, EventRow, ItemRow, KeyRow, RequestRow, UserRow
+
+Choice = Literal["stop", "object"]
+ERASED_NAME = "a person who was deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class UserFacts:
+    """What is known of a person besides what they did.
+
+    Attributes:
+        id: External id.
+        facts: Names to values, e.g. ``{"gender": "f"}``.
+    """
+
+    id: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFacts:
+    """What is known of an item.
+
+    Attributes:
+        id: External id.
+        title: For people.
+        facts: Names to values.
+        withdrawn: Is not to be shown to anybody.
+    """
+
+    id: str
+    title: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a person decided about an item."""
+
+    item: str
+    kind: Choice
+    reason: str | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """Makes names into keyed digests, which say nothing to whoever lacks the key.
+
+    Attributes:
+        key: 32 bytes.
+    """
+
+    key: bytes
+
+    def digest(self, user: str) -> str:
+        """32 hexadecimal digits."""
+        return hashlib.blake2b(user.encode(), key=self.key, digest_size=16).hexdigest()
+
+
+class People:
+    """The part of the store that holds people and items."""
+
+    database: Database
+    subjects: Subjects
+
+    def subject(self, user: str) -> str:
+        """The keyed digest by which the trail and finished deletions know a person."""
+        return self.subjects.digest(user)
+
+    # ---- facts ---------------------------------------------------------------------------------------------------
+
+    def put_users(self, users: Sequence[UserFacts]) -> None:
+        """Insert people, or replace what is known of them."""
+        rows = {user.id: {"id": user.id, "facts": user.facts, "changed": time.time()} for user in users}
+
+        def act(connection: Connection) -> None:
+            _replace(connection, UserRow, list(rows.values()))
+
+        if rows:
+            self.database.write(act, repeatable=True)
+
+    def user(self, user: str) -> UserFacts | None:
+        """What is known of a person, None where nothing is."""
+        wanted = select(UserRow.id, UserRow.facts).where(UserRow.id == user)
+        row = self.database.read(lambda connection: connection.execute(wanted).first())
+        return UserFacts(row[0], row[1]) if row is not None else None
+
+    def users(self, after: str = "", limit: int = 100) -> list[UserFacts]:
+        """A page of people in the order of their ids."""
+        wanted = select(UserRow.id, UserRow.facts).where(UserRow.id > after).order_by(UserRow.id).limit(limit)
+        return [UserFacts(*row) for row in self.database.read(lambda connection: connection.execute(wanted).fetchall())]
+
+    def forget_fact(self, user: str, name: str) -> bool:
+        """Remove one fact of a person; say whether it was there."""
+
+        def act(connection: Connection) -> bool:
+            row = connection.execute(select(UserRow.facts).where(UserRow.id == user)).first()
+            if row is None or name not in row[0]:
+                return False
+            facts = {key: value for key, value in row[0].items() if key != name}
+            connection.execute(update(UserRow).where(UserRow.id == user).values(facts=facts, changed=time.time()))
+            return True
+
+        return self.database.write(act, repeatable=True)
+
+    def delete_user(self, user: str) -> bool:
+        """Remove what is known of a person besides what they did; say whether something was."""
+        act = delete(UserRow).where(UserRow.id == user)
+        return self.database.write(lambda connection: connection.execute(act).rowcount > 0, repeatable=True)
+
+    # ---- items ---------------------------------------------------------------------------------------------------
+
+    def put_items(self, items: Sequence[ItemFacts]) -> None:
+        """Insert items, or replace what is known of them."""
+        given = {item.id: item for item in items}
+
+        def act(connection: Connection) -> None:
+            version = (connection.execute(select(func.max(ItemRow.version))).scalar() or 0) + 1
+            rows = [
+                {"id": one.id, "title": one.title, "facts": one.facts, "withdrawn": one.withdrawn, "version": version}
+                for one in given.values()
+            ]
+            _replace(connection, ItemRow, rows)
+
+        if given:
+            self.database.write(act, repeatable=True)
+
+    def items(self, after: str = "", limit: int = 100) -> list[ItemFacts]:
+        """A page of items in the order of their ids."""
+        wanted = _items().where(ItemRow.id > after).order_by(ItemRow.id).limit(limit)
+        return [ItemFacts(*row) for row in self.database.read(lambda connection: connection.execute(wanted).fetchall())]
+
+    def items_since(self, version: int) -> list[ItemFacts]:
+        """Items that changed after a version, for whoever keeps them in memory."""
+        wanted = _items().where(ItemRow.version > version).order_by(ItemRow.version, ItemRow.id)
+        return [ItemFacts(*row) for row in self.database.read(lambda connection: connection.execute(wanted).fetchall())]
+
+    def item(self, item: str) -> ItemFacts | None:
+        """What is known of an item, None where nothing is."""
+        wanted = _items().where(ItemRow.id == item)
+        row = self.database.read(lambda connection: connection.execute(wanted).first())
+        return ItemFacts(*row) if row is not None else None
+
+    def items_version(self) -> int:
+        """Grows whenever an item is put; 0 where there is none."""
+        wanted = select(func.max(ItemRow.version))
+        return self.database.read(lambda connection: connection.execute(wanted).scalar()) or 0
+
+    # ---- choices -------------------------------------------------------------------------------------------------
+
+    def stop_item(self, user: str, item: str) -> None:
+        """Do not use this item of the person's history from now on."""
+        self._choose(user, item, "stop", None)
+
+    def undo_stop(self, user: str, item: str) -> bool:
+        """Use the item again; say whether it was stopped."""
+        return self._unchoose(user, item, "stop")
+
+    def object(self, user: str, item: str, reason: str | None = None) -> None:
+        """Never show this item to this person again."""
+        self._choose(user, item, "object", reason)
+
+    def undo_objection(self, user: str, item: str) -> bool:
+        """Show the item again where it is recommended; say whether there was an objection."""
+        return self._unchoose(user, item, "object")
+
+    def choices(self, user: str) -> list[Chosen]:
+        """What a person decided, latest first."""
+        wanted = (
+            select(ChoiceRow.item_id, ChoiceRow.kind, ChoiceRow.reason, ChoiceRow.at)
+            .where(ChoiceRow.user_id == user)
+            .order_by(ChoiceRow.at.desc(), ChoiceRow.item_id)
+        )
+        return [Chosen(*row) for row in self.database.read(lambda connection: connection.execute(wanted).fetchall())]
+
+    def _choose(self, user: str, item: str, kind: Choice, reason: str | None) -> None:
+        row = {"user_id": user, "item_id": item, "kind": kind, "reason": reason, "at": time.time()}
+        self.database.write(lambda connection: _replace(connection, ChoiceRow, [row]), repeatable=True)
+
+    def _unchoose(self, user: str, item: str, kind: Choice) -> bool:
+        act = delete(ChoiceRow).where(ChoiceRow.user_id == user, ChoiceRow.item_id == item, ChoiceRow.kind == kind)
+        return self.database.write(lambda connection: connection.execute(act).rowcount > 0, repeatable=True)
+
+    # ---- deletion ------------------------------------------------------------------------------------------------
+
+    def held(self, user: str) -> dict[str, int]:
+        """Rows by table that name a person."""
+        counts = {table.__tablename__: select(func.count()).where(column == user) for table, column in _NAMED.items()}
+        return self.database.read(
+            lambda connection: {name: int(connection.execute(count).scalar() or 0) for name, count in counts.items()}
+        )
+
+    def erase(self, user: str, *, keep_request: str | None = None) -> dict[str, int]:
+        """Remove every row of a person at once, and remember by digest that they were removed.
+
+        Their keys go on opening what concerns their own requests, under the digest; earlier requests keep the digest
+        too. Events of before this moment that arrive later are left out.
+
+        Args:
+            user: External id.
+            keep_request: The request that still needs the name to repair the models; its name goes when it ends.
+
+        Returns:
+            Rows by table that were removed or made nameless.
+        """
+        subject = self.subjects.digest(user)
+
+        def act(connection: Connection) -> dict[str, int]:
+            changed = {}
+            for table, column in ((EventRow, EventRow.user_id), (UserRow, UserRow.id), (ChoiceRow, ChoiceRow.user_id)):
+                changed[table.__tablename__] = connection.execute(delete(table).where(column == user)).rowcount
+            nameless = update(KeyRow).where(KeyRow.user_id == user)
+            changed["keys"] = connection.execute(
+                nameless.values(user_id=None, subject=subject, name=ERASED_NAME)
+            ).rowcount
+            others = update(RequestRow).where(RequestRow.user_id == user, RequestRow.id != (keep_request or ""))
+            changed["requests"] = connection.execute(
+                others.where(RequestRow.status.in_(("done", "failed"))).values(user_id=None, parameters={})
+            ).rowcount
+            cut_off = others.where(RequestRow.status.not_in(("done", "failed")), RequestRow.kind != "delete")
+            changed["requests"] += connection.execute(
+                cut_off.values(
+                    user_id=None,
+                    parameters={},
+                    status="failed",
+                    reason="The person was deleted before this was done",
+                    owner=None,
+                    changed=time.time(),
+                )
+            ).rowcount
+            _replace(connection, ErasedRow, [{"subject": subject, "at": time.time()}])
+            return changed
+
+        return self.database.write(act, repeatable=True)
+
+    def erased_at(self, user: str) -> float | None:
+        """When a person was deleted, None where they were not."""
+        wanted = select(ErasedRow.at).where(ErasedRow.subject == self.subjects.digest(user))
+        return self.database.read(lambda connection: connection.execute(wanted).scalar())
+
+    def erased_subjects(self) -> set[str]:
+        """Digests of everybody who was deleted, to mask a run's own users against."""
+        wanted = select(ErasedRow.subject)
+        return set(self.database.read(lambda connection: connection.execute(wanted).scalars().all()))
+
+    def scrub(self) -> None:
+        """Have the database overwrite what was deleted, also in its log. PostgreSQL: dead rows are vacuumed."""
+        if self.database.is_sqlite:
+            statements = ["PRAGMA wal_checkpoint(TRUNCATE)"]
+        else:
+            statements = [f"VACUUM {table.__tablename__}" for table in _NAMED]
+        with self.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+
+_NAMED: dict[Any, Any] = {
+    EventRow: EventRow.user_id,
+    UserRow: UserRow.id,
+    ChoiceRow: ChoiceRow.user_id,
+    KeyRow: KeyRow.user_id,
+    RequestRow: RequestRow.user_id,
+}
+"""Where a person's id stands."""
+
+
+def _items() -> Any:
+    return select(ItemRow.id, ItemRow.title, ItemRow.facts, ItemRow.withdrawn)
+
+
+def _replace(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
+    """Insert rows; where the primary key is there, replace the other columns."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    keys = [column.name for column in table.__table__.primary_key]
+    statement = dialect.insert(table)
+    others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), rows)

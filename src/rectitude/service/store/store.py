@@ -1,0 +1,127 @@
+"""The store: one object for all that the service must not lose."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select
+
+from rectitude.service.store.database import Database
+from rectitude.service.store.events import Events
+from rectitude.service.store.keys import Keys
+from rectitude.service.store.migrating import migrate
+from rectitude.service.store.people import People, Subjects, _replace
+from rectitude.service.store.queue import Requests
+from rectitude.service.store.tables import ServedRow, SettingRow
+from rectitude.service.store.trail import Trail
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Which run stands in a slot.
+
+    Attributes:
+        path: Of its folder.
+        since: Seconds since 1970.
+    """
+
+    path: str
+    since: float
+
+
+class Store(Events, People):
+    """Everything durable. Synchronous and safe to call from many threads; what is written is durable on return.
+
+    Attributes:
+        keys: API keys.
+        requests: Of people: the queue of the jobs.
+        trail: Who asked what and what was done.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.subjects = Subjects(bytes.fromhex(self.setting_or("digest-key", lambda: secrets.token_hex(32))))
+        self.keys = Keys(database, self.subjects)
+        self.requests = Requests(database, self.subjects)
+        self.trail = Trail(database, self.subjects)
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Open a store, making it or bringing its tables up to date.
+
+        Args:
+            url: ``sqlite:///path`` or ``postgresql://…``.
+
+        Raises:
+            StoreError: The URL is wrong, or the store was made by a newer version.
+            StoreUnavailableError: The database does not answer.
+            MissingExtraError: The driver is not installed.
+        """
+        database = Database(url)
+        try:
+            migrate(database)
+            return cls(database)
+        except BaseException:
+            database.close()
+            raise
+
+    def close(self) -> None:
+        """Write what is queued and let go of the database."""
+        self.database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ping(self) -> None:
+        """See whether the database answers.
+
+        Raises:
+            StoreUnavailableError: It does not.
+        """
+        self.database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+
+    # ---- which run is served -------------------------------------------------------------------------------------
+
+    def served(self) -> dict[str, Slot]:
+        """Slots with the runs that stand in them."""
+        wanted = select(ServedRow.slot, ServedRow.path, ServedRow.since).order_by(ServedRow.slot)
+        rows = self.database.read(lambda connection: connection.execute(wanted).fetchall())
+        return {slot: Slot(path, since) for slot, path, since in rows}
+
+    def serve(self, slot: str, path: str) -> None:
+        """Put a run into a slot."""
+        row = {"slot": slot, "path": str(path), "since": time.time()}
+        self.database.write(lambda connection: _replace(connection, ServedRow, [row]), repeatable=True)
+
+    # ---- settings ------------------------------------------------------------------------------------------------
+
+    def setting(self, name: str) -> str | None:
+        """A value the service keeps for itself."""
+        wanted = select(SettingRow.value).where(SettingRow.name == name)
+        return self.database.read(lambda connection: connection.execute(wanted).scalar())
+
+    def set_setting(self, name: str, value: str) -> None:
+        """Keep a value."""
+        row = {"name": name, "value": value}
+        self.database.write(lambda connection: _replace(connection, SettingRow, [row]), repeatable=True)
+
+    def setting_or(self, name: str, make: Callable[[], str]) -> str:
+        """A value, made and kept where there is none; all processes get the same one."""
+        if (kept := self.setting(name)) is not None:
+            return kept
+        made = make()
+
+        def act(connection: Connection) -> str:
+            found: str | None = connection.execute(select(SettingRow.value).where(SettingRow.name == name)).scalar()
+            if found is not None:
+                return found
+            connection.execute(insert(SettingRow), {"name": name, "value": made})
+            return made
+
+        return self.database.write(act, repeatable=True)
