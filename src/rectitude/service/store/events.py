@@ -140,7 +140,7 @@ class Events:
             rows = connection.execute(
                 select(ErasedRow.subject, ErasedRow.at).where(ErasedRow.subject.in_(wanted[start : start + _CHUNK]))
             )
-            erased |= {subject: at for subject, at in rows}
+            erased |= dict(rows)
         if not erased:
             return events
         return [event for event in events if event.at > erased.get(digests[event.user], -math.inf)]

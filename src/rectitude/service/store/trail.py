@@ -127,7 +127,7 @@ class Trail:
 
     def verify(self) -> Verified:
         """Compute the whole chain again."""
-        columns = [column for column in TrailRow.__table__.columns]
+        columns = list(TrailRow.__table__.columns)
         count, previous = 0, _FIRST
         while True:
             wanted = select(*columns).where(TrailRow.seq > count).order_by(TrailRow.seq).limit(_PAGE)
