@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from rectitude.core.config import build
+from rectitude.core.memory import reusing_freed_memory
 from rectitude.data.histories import Histories
 from rectitude.models.registry import model_class
 from rectitude.training.trainer import _fast_products
@@ -68,7 +69,7 @@ def prism(n_steps: int) -> None:
                 "sum": step_of("prism", train, n_items, content, backbone=backbone, left_out=PLAIN),
                 "prism": step_of("prism", train, n_items, content, backbone=backbone),
             }
-            with _fast_products(torch.device("cpu")):
+            with reusing_freed_memory(), _fast_products(torch.device("cpu")):  # as the trainer does
                 times = {name: [step(number) for number in range(3)] and [] for name, step in arms.items()}
                 for number in range(n_steps):
                     for name, step in arms.items():
@@ -92,7 +93,7 @@ def anchorrec(n_steps: int) -> None:
     content = {name: rng.normal(size=(7050, 384)).astype(np.float32) for name in ("text", "image")}
     for name, settings in (("lightgcn", {}), ("anchorrec", {}), ("anchorrec", {"loss": "bpr"})):
         step = step_of(name, train, 7050, content, batch_size=2048, **settings)
-        with _fast_products(torch.device("cpu")):
+        with reusing_freed_memory(), _fast_products(torch.device("cpu")):
             step(0)
             seconds = float(np.median([step(number) for number in range(1, n_steps)]))
         told = f" {settings}" if settings else ""

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import resource
 
+import numpy as np
 import pytest
 
 from rectitude.core import memory
 from rectitude.core.errors import RectitudeError
-from rectitude.core.memory import readable, reserve, total_memory
+from rectitude.core.memory import readable, reserve, reusing_freed_memory, total_memory
 
 GIB = 2**30
 
@@ -53,3 +55,16 @@ def test_more_than_half_is_announced_on_standard_error(capsys: pytest.CaptureFix
 def test_less_than_half_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     reserve(4 * GIB, "EASE", fix="Use ALS")
     assert capsys.readouterr() == ("", "")
+
+
+def test_freed_memory_is_taken_again_without_page_faults() -> None:
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            np.ones(2**20)  # 8 MiB, taken and given back
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with reusing_freed_memory():
+        faults()
+        again = faults()
+    assert again < 100  # 2048 pages each, if they came from the system

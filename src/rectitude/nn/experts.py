@@ -25,15 +25,12 @@ SYNERGY, REDUNDANCY = "synergy", "redundancy"
 
 
 def distance(kind: Distance, one: Tensor, other: Tensor) -> Tensor:
-    """[N], between the rows of two [N, d]: 1 - cosine, or the Euclidean length of the difference."""
+    """[…, N], between the rows of two […, N, d]: 1 - cosine, or the Euclidean length of the difference."""
     if kind == "cosine":
-        return 1 - F.cosine_similarity(one, other, dim=-1)
+        lengths = one.norm(dim=-1) * other.norm(dim=-1)
+        likeness: Tensor = (one * other).sum(-1) / lengths.clamp(min=1e-8)
+        return 1 - likeness
     return (one - other).square().sum(-1).add(1e-14).sqrt()
-
-
-def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float, kind: Distance) -> Tensor:
-    """[N], max(0, margin + D(anchor, positive) - D(anchor, negative))."""
-    return F.relu(margin + distance(kind, anchor, positive) - distance(kind, anchor, negative))
 
 
 class _Mix(torch.autograd.Function):
@@ -45,7 +42,7 @@ class _Mix(torch.autograd.Function):
         ctx.save_for_backward(outputs, weights, place)
         mixed = weights.new_zeros(len(place), outputs.shape[2])
         for expert in range(len(outputs)):
-            mixed.addcmul_(outputs[expert].index_select(0, place), weights[:, expert, None])
+            mixed.addcmul_(outputs[expert].index_select(0, place), weights[expert, :, None])
         return mixed
 
     @staticmethod
@@ -55,17 +52,17 @@ class _Mix(torch.autograd.Function):
         outputs, weights, place = ctx.saved_tensors
         to_outputs, to_weights = torch.zeros_like(outputs), torch.empty_like(weights)
         for expert in range(len(outputs)):
-            to_weights[:, expert] = (outputs[expert].index_select(0, place) * gradient).sum(1)
-            to_outputs[expert].index_add_(0, place, gradient * weights[:, expert, None])
+            torch.sum(outputs[expert].index_select(0, place).mul_(gradient), 1, out=to_weights[expert])
+            to_outputs[expert].index_add_(0, place, gradient * weights[expert, :, None])
         return to_outputs, to_weights, None
 
 
 def mix(outputs: Tensor, weights: Tensor, place: Tensor) -> Tensor:
-    """Σ_j w_pj y_j(item of p) for every position p, float [P, d].
+    """Σ_j w_jp y_j(item of p) for every position p, float [P, d].
 
     Args:
         outputs: float [E, U, d], of the experts on U distinct items.
-        weights: float [P, E].
+        weights: float [E, P].
         place: int64 [P], which of the U stands at p.
     """
     apply: Callable[..., Tensor] = _Mix.apply
@@ -153,18 +150,14 @@ class InteractionExperts(nn.Module):
         Returns:
             [N] for each expert's name.
         """
+        moved = distance(kind, whole, masked)  # [M, E, N], by hiding a modality
+        likeness = 1 - (moved if kind == "cosine" else distance("cosine", whole, masked)).mean(0)
         found = {}
         for place, name in enumerate(self.names):
-            anchor, others = whole[place], masked[:, place]
             if name in (SYNERGY, REDUNDANCY):
-                likeness = F.cosine_similarity(anchor[None], others, dim=-1).mean(0)
-                found[name] = likeness if name == SYNERGY else 1 - likeness
+                found[name] = likeness[place] if name == SYNERGY else 1 - likeness[place]
                 continue
             own = self.modalities.index(name)
-            kept = [
-                triplet(anchor, others[other], others[own], margin, kind)
-                for other in range(len(self.modalities))
-                if other != own
-            ]
-            found[name] = torch.stack(kept).mean(0)
+            others = [other for other in range(len(self.modalities)) if other != own]
+            found[name] = F.relu(margin + moved[others, place] - moved[own, place]).mean(0)
         return found

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rectitude.core.errors import CheckpointError, ConfigError, DataError, RectitudeError, did_you_mean
+from rectitude.core.memory import reusing_freed_memory
 from rectitude.core.progress import progress_bar
 from rectitude.data.split import Split
 from rectitude.evaluation.evaluator import evaluate_fold
@@ -174,6 +175,7 @@ class Trainer:
             with (
                 seeded(self.seed, self.device),
                 _fast_products(self.device),
+                reusing_freed_memory(),
                 ExitStack() as closing,
             ):
                 for logger in self.loggers:

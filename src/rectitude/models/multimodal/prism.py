@@ -13,7 +13,7 @@ Where we depart from it:
 - Item-level experts run once per distinct item of a batch, and the first layer of the gate is split into an item's part
   and a person's, which gives the same numbers for a fraction of the work. Interaction losses are taken on
   ``n_masked`` of a batch's items.
-- Experts and gate have 64 hidden units for d = 64, where the paper's have 128 for d = 256 and 2d.
+- Experts have 32 hidden units for d = 64, as the paper's 128 for d = 256; so has the gate, where the paper's has 2d.
 - Content is frozen and reduced to principal components; a flag says where an item lacks a modality. Expert inputs are
   normalised, so that the noise N(0, I) of masked passes is of their scale.
 - Triplets use the cosine distance of the paper, margin 0.3; the code's is ``distance="euclidean"``, margin 1.
@@ -65,7 +65,7 @@ class PRISMConfig(SequentialConfig):
     """Content it reads, two or more names of the dataset's."""
     n_content: int = Field(64, ge=1)
     """Principal components kept of each modality; usual 32 to 128."""
-    n_expert_hidden: int = Field(64, ge=1)
+    n_expert_hidden: int = Field(32, ge=1)
     """Hidden units of an expert; usual half of n_factors (the paper's 128 for 256) to twice."""
     left_out: tuple[str, ...] = ()
     """Experts left out: a modality's name, synergy, redundancy; all of them leaves the plain sum of the content."""
@@ -77,8 +77,8 @@ class PRISMConfig(SequentialConfig):
     """Experts read each item, or (released code) the mean of the sequence, which shows positions their future."""
     preference: Literal["prefix-mean", "sequence-mean", "none"] = "prefix-mean"
     """What the gate knows of a person: mean embedding up to the position, of the whole sequence, or nothing."""
-    n_gate_hidden: int = Field(64, ge=1)
-    """Hidden units of the gate, computed at every position; usual n_factors to twice that (the paper's)."""
+    n_gate_hidden: int = Field(32, ge=1)
+    """Hidden units of the gate, computed at every position; usual half of n_factors to twice that (the paper's)."""
     temperature: float = Field(0.7, gt=0)
     """Of the softmax over experts; usual 0.3 to 1."""
     gate_dropout: float = Field(0.3, ge=0, lt=1)
@@ -155,16 +155,17 @@ class Fusion(nn.Module):
         real = inputs < n_items
         projected, read = self.contents(features[:, items], path)
         shortcut = projected.sum(0) if self.config.shortcut else torch.zeros_like(projected[0])
+        added = shortcut.index_select(0, place.flatten()).view_as(embedded)  # nothing where there is no content
         if self.experts is None:
-            return F.embedding(place, shortcut) * real[..., None]
+            return added
         if self.config.granularity == "sequence":
             weights, outputs = self._of_sequences(self.experts, embedded, place, real, read)
-            added: Tensor = F.embedding(place, shortcut) + (weights[..., None] * outputs).sum(1)[:, None]
-            return added * real[..., None]
+            return added + (weights[..., None] * outputs).sum(0)[:, None] * real[..., None]
         outputs = self.experts(read)  # [E, U, d]
         weights = self._weights(embedded, place, real, outputs, causal=causal)
-        mixed = mix(outputs, weights.flatten(0, 1), place.flatten()).view_as(embedded)
-        return (F.embedding(place, shortcut) + mixed) * real[..., None]
+        if not bool(real.all()):
+            weights = weights * real
+        return added + mix(outputs, weights.flatten(1), place.flatten()).view_as(embedded)
 
     def weights(self, embedded: Tensor, inputs: Tensor, features: Tensor, n_items: int, *, causal: bool) -> Tensor:
         """Expert weights [B, L, E], rows summing to one."""
@@ -175,12 +176,13 @@ class Fusion(nn.Module):
             raise ConfigError("There are no experts whose weights could be told", where="left_out")
         if self.config.granularity == "sequence":
             weights, _ = self._of_sequences(self.experts, embedded, place, real, read)
-            return weights[:, None].expand(-1, inputs.shape[1], -1)
-        return self._weights(embedded, place, real, self.experts(read), causal=causal)
+            return weights.T[:, None].expand(-1, inputs.shape[1], -1)
+        return self._weights(embedded, place, real, self.experts(read), causal=causal).permute(1, 2, 0)
 
     def _weights(self, embedded: Tensor, place: Tensor, real: Tensor, outputs: Tensor, *, causal: bool) -> Tensor:
+        """[E, B, L]."""
         if self.gate is None:
-            return outputs.new_full((*place.shape, len(outputs)), 1 / len(outputs))
+            return outputs.new_full((len(outputs), *place.shape), 1 / len(outputs))
         person = preference(embedded, real, self.config.preference if causal else "sequence-mean")
         weights: Tensor = self.gate(outputs, place, person if self.config.preference != "none" else None)
         return weights
@@ -188,19 +190,19 @@ class Fusion(nn.Module):
     def _of_sequences(
         self, experts: InteractionExperts, embedded: Tensor, place: Tensor, real: Tensor, read: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Weights [B, E] and outputs [B, E, d] of experts that read a sequence's mean."""
+        """Weights [E, B] and outputs [E, B, d] of experts that read a sequence's mean."""
         share = real.to(read.dtype) / real.sum(1, keepdim=True).clamp(min=1)
         means = torch.stack(
             [F.embedding_bag(place, table, mode="sum", per_sample_weights=share) for table in read]
         )  # [M, B, d]
         outputs = experts(means)
         if self.gate is None:
-            weights = outputs.new_full((outputs.shape[1], len(outputs)), 1 / len(outputs))
+            weights = outputs.new_full(outputs.shape[:2], 1 / len(outputs))
         else:
             person = preference(embedded, real, "sequence-mean") if self.config.preference != "none" else None
             rows = torch.arange(outputs.shape[1], device=place.device)[:, None]
-            weights = self.gate(outputs, rows, person)[:, 0]
-        return weights, outputs.transpose(0, 1)
+            weights = self.gate(outputs, rows, person)[:, :, 0]
+        return weights, outputs
 
 
 def preference(embedded: Tensor, real: Tensor, kind: str) -> Tensor:
@@ -245,7 +247,7 @@ class Gate(nn.Module):
         self.temperature = config.temperature
 
     def forward(self, outputs: Tensor, place: Tensor, person: Tensor | None) -> Tensor:
-        """Weights [B, L, E].
+        """Weights [E, B, L].
 
         Args:
             outputs: [E, U, d] of the experts.
@@ -254,14 +256,16 @@ class Gate(nn.Module):
         """
         n_experts, n_unique, width = outputs.shape
         by_item = self.of_item(outputs.transpose(0, 1).reshape(n_unique, n_experts * width))
-        hidden = F.embedding(place, by_item)
+        hidden = by_item.index_select(0, place.flatten()).view(*place.shape, -1)
         if self.of_person is not None and person is not None:
             hidden = hidden + self.of_person(person)
         hidden = F.gelu(hidden)
         if self.training and self.dropout:  # the same units for all positions of a sequence
             kept = torch.rand(len(hidden), 1, hidden.shape[2], device=hidden.device) >= self.dropout
             hidden = hidden * (kept / (1 - self.dropout))
-        return torch.softmax(self.out(hidden) / self.temperature, dim=-1)
+        logits = self.out(hidden).permute(2, 0, 1)
+        # over the first dimension: a softmax over rows of four numbers takes ten times as long
+        return torch.softmax(logits.contiguous() / self.temperature, dim=0)
 
 
 class PRISM(SequentialRecommender):
