@@ -237,6 +237,7 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
         f"busy_timeout={_BUSY_MS}",
         "secure_delete=ON",  # what people had deleted is overwritten, not just unlinked
         "cache_size=-32768",
+        "wal_autocheckpoint=16000",  # 64 MB: pages that are written often reach the file once
         "temp_store=MEMORY",
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -140,7 +140,7 @@ class Events:
             rows = connection.execute(
                 select(ErasedRow.subject, ErasedRow.at).where(ErasedRow.subject.in_(wanted[start : start + _CHUNK]))
             )
-            erased |= dict(rows)
+            erased |= dict(rows.tuples().all())
         if not erased:
             return events
         return [event for event in events if event.at > erased.get(digests[event.user], -math.inf)]
@@ -166,8 +166,8 @@ class Events:
         """What is known of some people, in one query.
 
         Args:
-            users: External ids; everybody asked for is in the answer, known or not.
-            most: Events of a person that are read, the most recent ones.
+            users: External ids; everybody asked for is in the answer, known or not. At most some 400.
+            most: Events of a person that are read, the most recent ones; their own ids are not.
         """
         states = {user: PersonState() for user in users}
         if not states:
@@ -177,13 +177,14 @@ class Events:
         sql, values = self._histories_sql(names, list(digests), most)
         rows = self.database.read(lambda connection: connection.exec_driver_sql(sql, values).fetchall())
         chosen: dict[tuple[str, str], set[str]] = {}
-        for what, who, *rest in rows:
-            if what == "event":
-                states[who].events.append(Event(rest[0], who, *rest[1:5]))
+        for row in rows:
+            what, who = row[0], row[1]
+            if not what:
+                states[who].events.append(Event._make(row))
             elif what == "erased":
                 states[digests[who]].erased = True
             else:
-                chosen.setdefault((what, who), set()).add(rest[1])
+                chosen.setdefault((what, who), set()).add(row[2])
         for (what, who), items in chosen.items():
             if what == "stop":
                 states[who].stopped = frozenset(items)
@@ -194,27 +195,26 @@ class Events:
         return states
 
     def _histories_sql(self, users: list[str], digests: list[str], most: int) -> tuple[str, tuple[object, ...]]:
-        """The one query: events newest first for each person, then choices, then who was erased."""
-        sign = "?" if self.database.is_sqlite else "%s"
-        many = ", ".join([sign] * len(users))
+        """The one query: events newest first for each person (their id left empty), choices, and who was erased."""
+        columns = "'', user_id, item_id, kind, value, at"
+        rows = f"SELECT {columns} FROM events WHERE user_id = "  # noqa: S608 -- names of ours
         if self.database.is_sqlite:
-            of_one = (
-                "SELECT * FROM (SELECT 'event', user_id, id, item_id, kind, value, at, seq FROM events "
-                "WHERE user_id = ? ORDER BY at DESC, seq DESC LIMIT ?)"
-            )
-            parts = " UNION ALL ".join([of_one] * len(users))
+            sign = "?"
+            of_one = f"SELECT * FROM ({rows}? ORDER BY at DESC, seq DESC LIMIT ?)"  # noqa: S608
+            events = " UNION ALL ".join([of_one] * len(users))
             values: list[object] = [value for user in users for value in (user, most)]
         else:
-            parts = (
-                "SELECT 'event', e.* FROM unnest(%s::text[]) AS asked(who) CROSS JOIN LATERAL ("
-                "SELECT user_id, id, item_id, kind, value, at, seq FROM events WHERE user_id = asked.who "
-                "ORDER BY at DESC, seq DESC LIMIT %s) AS e"
+            sign = "%s"
+            events = (
+                "SELECT of_one.* FROM unnest(%s::text[]) AS asked(who) CROSS JOIN LATERAL ("
+                f"{rows}asked.who ORDER BY at DESC, seq DESC LIMIT %s) AS of_one"  # noqa: S608
             )
             values = [users, most]
+        many = ", ".join([sign] * len(users))
+        empty = ", NULL" * 3
         sql = (
-            f"{parts} UNION ALL SELECT kind, user_id, NULL, item_id, NULL, NULL, NULL, NULL FROM choices "  # noqa: S608
-            f"WHERE user_id IN ({many}) UNION ALL SELECT 'erased', subject, NULL, NULL, NULL, NULL, NULL, NULL "
-            f"FROM erased WHERE subject IN ({many})"
+            f"{events} UNION ALL SELECT kind, user_id, item_id{empty} FROM choices WHERE user_id IN ({many}) "  # noqa: S608
+            f"UNION ALL SELECT 'erased', subject, NULL{empty} FROM erased WHERE subject IN ({many})"
         )
         return sql, (*values, *users, *digests)
 

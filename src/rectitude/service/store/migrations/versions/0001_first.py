@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("at", sa.Double, nullable=False),
         sqlite_autoincrement=True,
     )
-    op.create_index("events_of_user", "events", ["user_id", "at", "seq"])
+    op.create_index("events_of_user", "events", ["user_id", "at", "seq", "item_id", "kind", "value"])
     op.create_table(
         "users",
         sa.Column("id", sa.Text, primary_key=True),
