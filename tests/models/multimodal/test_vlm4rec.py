@@ -102,7 +102,7 @@ def test_content_that_is_not_there_is_named() -> None:
         made(modalities=("caption",))
 
 
-@pytest.mark.parametrize("fusion", ["gating", "attention"])
+@pytest.mark.parametrize("fusion", ["average", "gating", "attention"])
 def test_learnt_fusion_mixes_modalities_and_trains_as_it_answers(fusion: str) -> None:
     torch.manual_seed(0)
     config = FusedConfig(fusion=fusion, n_factors=6, n_content=4, dropout=0.0, n_negatives=6, batch_size=2)
@@ -112,8 +112,11 @@ def test_learnt_fusion_mixes_modalities_and_trains_as_it_answers(fusion: str) ->
     fused = model.fused()
     torch.testing.assert_close(fused.norm(dim=1), torch.ones(N_ITEMS))
     content = torch.bmm(model.features, model.project)
-    weights = torch.softmax(model.weigh(content.transpose(0, 1).flatten(1)).view(N_ITEMS, 2, -1), 1)
-    assert weights.shape[2] == (6 if fusion == "gating" else 1)
+    weights = torch.full((N_ITEMS, 2, 1), 0.5)
+    if model.weigh is not None:
+        weights = torch.softmax(model.weigh(content.transpose(0, 1).flatten(1)).view(N_ITEMS, 2, -1), 1)
+        assert weights.shape[2] == (6 if fusion == "gating" else 1)
+    assert (model.weigh is None) == (fusion == "average")
     mixed = (weights * content.transpose(0, 1)).sum(1)
     torch.testing.assert_close(fused, F.normalize(model.norm(model.out(mixed)), dim=1))
     batch = next(iter(model.batches(train).epoch(torch.Generator().manual_seed(0))))

@@ -1,10 +1,10 @@
 """Learnt fusion of content, matched by profile: the rivals VLM4Rec measures itself against.
 
 Source: the fusion baselines of VLM4Rec (arXiv:2603.12625): attention over modalities, x = ReLU(LN(W Σ w_m a_m)) with
-w = softmax(MLP([a; b])), and gating, where the weights are one per dimension. The released ones are trained to tell an
-item from others, with the item itself as the positive, so that no person enters; here they are trained to recommend:
-from the profile of what came before, the next item (sampled softmax over cosines). The last ReLU is left out, because
-cosines of vectors without a negative entry are never negative.
+w = softmax(MLP([a; b])), gating, where the weights are one per dimension, and the average, where they are equal. The
+released ones are trained to tell an item from others, with the item itself as the positive, so that no person enters;
+here they are trained to recommend: from the profile of what came before, the next item (sampled softmax over cosines).
+The last ReLU is left out, because cosines of vectors without a negative entry are never negative.
 
 Letters: B batch, L length, d width, I items, M modalities.
 """
@@ -41,8 +41,8 @@ class FusedConfig(GradientConfig):
 
     modalities: tuple[str, ...] = Field(("text", "image"), min_length=1)
     """Content that is fused."""
-    fusion: Literal["gating", "attention"] = "attention"
-    """Weigh modalities by item (attention) or by item and dimension (gating)."""
+    fusion: Literal["average", "gating", "attention"] = "attention"
+    """Weigh modalities alike (average), by item (attention), or by item and dimension (gating)."""
     n_factors: int = Field(64, ge=2)
     """d, width of the fused vectors; usual 64 to 256."""
     n_content: int = Field(64, ge=1)
@@ -87,8 +87,10 @@ class FusedProfile(Recommender):
         n_modalities, width = len(config.modalities), config.n_factors
         self.project = nn.Parameter(torch.empty(n_modalities, config.n_content + 1, width))
         nn.init.xavier_uniform_(self.project)
-        outputs = n_modalities * (width if config.fusion == "gating" else 1)
-        self.weigh = nn.Sequential(nn.Linear(n_modalities * width, width), nn.ReLU(), nn.Linear(width, outputs))
+        self.weigh: nn.Sequential | None = None
+        if config.fusion != "average":
+            outputs = n_modalities * (width if config.fusion == "gating" else 1)
+            self.weigh = nn.Sequential(nn.Linear(n_modalities * width, width), nn.ReLU(), nn.Linear(width, outputs))
         self.out = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width)
         self.dropout = Dropout(config.dropout)
@@ -114,9 +116,12 @@ class FusedProfile(Recommender):
 
     def fused(self) -> Tensor:
         """Unit item vectors, float [I, d]."""
-        content = self.dropout(torch.bmm(self.features, self.project))  # [M, I, d]
-        weights = self.weigh(content.transpose(0, 1).flatten(1)).view(self.n_items, len(content), -1)
-        mixed = (torch.softmax(weights, dim=1) * content.transpose(0, 1)).sum(1)
+        content = self.dropout(torch.bmm(self.features, self.project)).transpose(0, 1)  # [I, M, d]
+        if self.weigh is None:
+            mixed = content.mean(1)
+        else:
+            weights = self.weigh(content.flatten(1)).view(*content.shape[:2], -1)
+            mixed = (torch.softmax(weights, dim=1) * content).sum(1)
         return F.normalize(self.norm(self.out(mixed)), dim=1)
 
     def loss(self, batch: SequenceBatch) -> dict[str, Tensor]:
