@@ -25,6 +25,7 @@ from rectitude.cli.recommend import recommend
 from rectitude.cli.report import report
 from rectitude.cli.reproduce import reproduce
 from rectitude.cli.route import route
+from rectitude.cli.serve import serve
 from rectitude.cli.tune import tune
 from rectitude.cli.unlearn import unlearn
 from rectitude.core.about import __version__
@@ -63,7 +64,7 @@ def rectitude(
 
 for group, name in ((data, "data"), (unlearn, "unlearn"), (plan, "plan"), (route, "route")):
     app.add_typer(group, name=name)
-VERBS = (encode, fit, tune, evaluate, compare, audit, recommend, export, report, reproduce, federate, classify)
+VERBS = (encode, fit, tune, evaluate, compare, audit, recommend, export, report, serve, reproduce, federate, classify)
 for verb in (*VERBS, models, doctor, demo):
     app.command(cls=Verb)(verb)
 

@@ -226,7 +226,7 @@ class Run:
             query = Query(np.array([index]), rows, self.model.device)
             asked: dict[str, Any] = {"user": str(user)}
         else:
-            known = self._known_items(history or (), "history", notes)
+            known = self.known_items(history or (), "history", notes)
             rows = Histories.from_rows([known])
             query = Query.of_histories(rows, self.model.device)
             asked = {"history": [str(item) for item in history or ()]}
@@ -241,11 +241,18 @@ class Run:
         if not best:
             raise QueryError("Nothing is left to recommend", fix="Allow more items, or add --include-seen")
         asked |= {"k": k, "exclude_seen": exclude_seen}
-        answered_by = self.model.title if able[0] else f"popularity ({self._why_not(query)})"
-        explanation = self._explanation(query, items, notes) if explain and able[0] else None
+        answered_by = self.model.title if able[0] else f"popularity ({self.why_not(query)})"
+        explanation = self.explain(query, items, notes) if explain and able[0] else None
         return Answer(asked, answered_by, best, notes, explanation)
 
-    def _explanation(self, query: Query, items: Tensor, notes: list[str]) -> Explanation | None:
+    def explain(self, query: Query, items: Tensor, notes: list[str]) -> Explanation | None:
+        """Why one list is what it is; None, and a note, where the model cannot tell.
+
+        Args:
+            query: One question.
+            items: int64 [1, k], its list.
+            notes: What is said beside the list.
+        """
         with torch.no_grad():
             shares = {name: round(float(value[0]), 4) for name, value in self.model.shares(query).items()}
             reasons = self.model.reasons(query, items)
@@ -261,12 +268,14 @@ class Run:
             return None
         return Explanation(shares, because, titles)
 
-    def _why_not(self, query: Query) -> str:
+    def why_not(self, query: Query) -> str:
+        """Why the model cannot answer one question itself."""
         if not len(query.history.items):
             return "no known history"
         return f"{self.model.title} does not serve people it was not trained with"
 
-    def _known_items(self, identifiers: Sequence[str | int], what: str, notes: list[str]) -> list[int]:
+    def known_items(self, identifiers: Sequence[str | int], what: str, notes: list[str]) -> list[int]:
+        """Indices of the items the run knows; a note is added for the others."""
         found = [(identifier, self.item_ids.find(identifier)) for identifier in identifiers]
         unknown = [str(identifier) for identifier, index in found if index is None]
         if unknown:
@@ -278,7 +287,7 @@ class Run:
         if only is None:
             return None
         allowed = np.zeros(len(self.item_ids), bool)
-        allowed[self._known_items(only, "allowed list", notes)] = True
+        allowed[self.known_items(only, "allowed list", notes)] = True
         return allowed
 
     # ---- titles --------------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""Routes under ``/v1``."""
+"""The service over HTTP, under ``/v1``."""

@@ -1,0 +1,116 @@
+"""Errors over HTTP: ``application/problem+json`` (RFC 9457), whatever went wrong."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from rectitude.core.errors import ConfigError, DataError, QueryError, RectitudeError, RunError
+from rectitude.service.serving.batching import BusyError
+from rectitude.service.serving.shelf import UnknownRunError, UnknownSlotError
+from rectitude.service.store import StoreError, StoreFullError, StoreUnavailableError
+
+MEDIA_TYPE = "application/problem+json"
+_MOST_ERRORS = 20
+
+
+class FieldProblem(BaseModel):
+    """One field that cannot be used."""
+
+    where: str = Field(description="Path of the field, such as body.k or query.user.")
+    detail: str = Field(description="What is wrong with it.")
+
+
+class Problem(BaseModel):
+    """What went wrong, where, and what to do about it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"title": "Not Found", "status": 404}]})
+
+    type: str = Field("about:blank", description="Kind of problem; about:blank where the status says it all.")
+    title: str = Field(description="Name of the status.")
+    status: int = Field(description="HTTP status.")
+    detail: str | None = Field(None, description="What is wrong, in one sentence.")
+    where: str | None = Field(None, description="Field, file or setting it was found in.")
+    fix: str | None = Field(None, description="What can be done about it.")
+    errors: list[FieldProblem] | None = Field(None, description="Every field that cannot be used.")
+    request_id: str | None = Field(None, description="Name of the request in the log.")
+
+
+class NotFoundError(QueryError):
+    """What the address names is not there."""
+
+
+_STATUS: tuple[tuple[type[RectitudeError], int], ...] = (
+    (NotFoundError, 404),
+    (UnknownSlotError, 404),
+    (UnknownRunError, 404),
+    (BusyError, 503),
+    (StoreUnavailableError, 503),
+    (StoreFullError, 507),
+    (StoreError, 422),
+    (QueryError, 422),
+    (ConfigError, 422),
+    (DataError, 422),
+    (RunError, 422),
+)
+
+
+def problem(status: int, detail: str | None, request_id: str | None = None, **extra: Any) -> Response:
+    """A response that tells of a problem."""
+    told = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **extra,
+        "request_id": request_id,
+    }
+    content = orjson.dumps({key: value for key, value in told.items() if value is not None})
+    return Response(content, status, media_type=MEDIA_TYPE)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For OpenAPI: the problems a route may answer with, besides those every route may."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in sorted({*statuses})
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an application a problem."""
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else None
+        answer = problem(error.status_code, detail, request.state.request_id)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        errors = [{"where": _path(one["loc"]), "detail": one["msg"]} for one in error.errors()[:_MOST_ERRORS]]
+        first = errors[0]
+        return problem(
+            422, f"{first['where']}: {first['detail']}", request.state.request_id, where=first["where"], errors=errors
+        )
+
+    @app.exception_handler(RectitudeError)
+    async def said(request: Request, error: RectitudeError) -> Response:
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+        answer = problem(status, error.what, request.state.request_id, where=error.where, fix=error.fix)
+        if status == 503:
+            answer.headers["Retry-After"] = "1"
+        return answer
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)

@@ -1,0 +1,386 @@
+"""What goes in and comes out over HTTP, as OpenAPI tells it.
+
+Answers are written without going through these models, which would cost more than the answer itself; the tests check
+that they agree.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from rectitude.service.serving.asking import Ask, Between, Condition
+
+LONGEST_ID = 256
+MOST_NAMED = 10_000
+"""Items that one question may name."""
+
+Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
+Ids = Annotated[list[Id], Field(max_length=MOST_NAMED)]
+
+
+class Body(BaseModel):
+    """Base of what is sent in: unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Bounds(Body):
+    """A number within bounds, both included."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+Wanted = str | Annotated[list[str], Field(min_length=1, max_length=1000)] | Bounds
+
+
+class RecommendBody(Body):
+    """A question: one of user, history and features."""
+
+    user: Id | None = Field(None, description="A person, known to the run or by events.")
+    history: Ids | None = Field(None, description="Items of anybody, oldest first.")
+    features: dict[str, str | int | float] | None = Field(
+        None, description='What is known of somebody, {"gender": "F"}.', max_length=20
+    )
+    k: int = Field(10, ge=1, description="Length of the list.")
+    exclude_seen: bool = Field(True, description="Leave out what is in the history.")
+    exclude: Ids = Field(default=[], description="Items that are not to be listed.")
+    only: Ids | None = Field(None, description="Items the list may be made of.")
+    where: dict[str, Wanted] = Field(
+        default={}, max_length=20, description='Attribute to value, values or bounds: {"year": {"min": 1990}}.'
+    )
+    explain: bool = Field(False, description="Tell why, as far as the model can.")
+    slot: str | None = Field(None, description="Which of the served runs answers; main if not given.")
+    experiment: str | None = Field(None, description="Let this experiment choose the slot; needs a user.")
+
+    def ask(self) -> Ask:
+        """As it is asked of a run."""
+        return Ask(
+            user=self.user,
+            history=None if self.history is None else tuple(self.history),
+            features=self.features,
+            k=self.k,
+            exclude_seen=self.exclude_seen,
+            exclude=tuple(self.exclude),
+            only=None if self.only is None else tuple(self.only),
+            where={name: condition(wanted) for name, wanted in self.where.items()},
+            explain=self.explain,
+        )
+
+
+def condition(wanted: Wanted) -> Condition:
+    """What an attribute must be."""
+    if isinstance(wanted, Bounds):
+        return Between(wanted.min, wanted.max)
+    return (wanted,) if isinstance(wanted, str) else tuple(wanted)
+
+
+class ExplainBody(Body):
+    """Which place of a list is to be explained: a person's or a history's, and the item."""
+
+    user: Id | None = None
+    history: Ids | None = None
+    item: Id
+    slot: str | None = None
+
+
+class EventBody(Body):
+    """Something a person did."""
+
+    id: Id | None = Field(
+        None,
+        description="Sent again with the same id, an event is taken once. Without one, it is made of the other fields, "
+        "so that the same event with the same time is taken once too.",
+    )
+    user: Id
+    item: Id
+    kind: str = Field("view", min_length=1, max_length=64)
+    value: float | None = None
+    at: float | str | None = Field(
+        None, description="Seconds since 1970 in UTC, or ISO 8601; the time of arrival if not given."
+    )
+
+
+class EventsBody(Body):
+    """Several events."""
+
+    events: list[EventBody] = Field(max_length=100_000)
+
+
+class UserBody(Body):
+    """What is known of a person besides what they did."""
+
+    facts: dict[str, JsonValue] = Field(default={}, max_length=200)
+
+
+class UserRow(UserBody):
+    """The same with the id."""
+
+    id: Id
+
+
+class ItemBody(Body):
+    """What is known of an item."""
+
+    title: str | None = Field(None, max_length=2000)
+    facts: dict[str, JsonValue] = Field(default={}, max_length=200)
+    withdrawn: bool = Field(False, description="Never shown to anybody.")
+
+
+class ItemRow(ItemBody):
+    """The same with the id."""
+
+    id: Id
+
+
+class UsersBody(Body):
+    """Several people."""
+
+    users: list[UserRow] = Field(max_length=100_000)
+
+
+class ItemsBody(Body):
+    """Several items."""
+
+    items: list[ItemRow] = Field(max_length=100_000)
+
+
+class SwapBody(Body):
+    """Which run is put into a slot."""
+
+    run: str = Field(min_length=1, max_length=255, description="Name of a run that GET /v1/runs lists.")
+
+
+# ---- answers ---------------------------------------------------------------------------------------------------------
+
+
+class Listed(BaseModel):
+    """One place of a list."""
+
+    rank: int
+    item_id: str
+    score: float | None
+    title: str | None
+
+
+class Why(BaseModel):
+    """Why a list is what it is."""
+
+    shares: dict[str, float] = Field(description="How much each part of the model counted.")
+    because: dict[str, str] = Field(description="Item of the list to the item of the history that speaks for it.")
+    titles: dict[str, str | None]
+
+
+class List(BaseModel):
+    """A list, with what was asked and who answered."""
+
+    slot: str
+    run: str
+    experiment: str | None = None
+    arm: str | None = Field(None, description="Slot the experiment chose.")
+    query: dict[str, Any]
+    answered_by: str = Field(description="The model, or popularity with the reason.")
+    fallback: bool = Field(description="Did something other than the model answer?")
+    items: list[Listed]
+    notes: list[str]
+    explanation: Why | None = None
+
+
+class Reason(BaseModel):
+    """An item of the history that speaks for the explained item."""
+
+    item_id: str
+    title: str | None
+    effect: float = Field(description="What the method measured, largest first.")
+
+
+class Explained(BaseModel):
+    """Why an item stands where it does."""
+
+    slot: str
+    run: str
+    item_id: str
+    title: str | None
+    rank: int | None = Field(description="Its place among all candidates, null where it is none.")
+    score: float | None
+    of: int = Field(description="Number of candidates.")
+    answered_by: str
+    method: str = Field(description="How the reasons were found.")
+    reasons: list[Reason]
+    shares: dict[str, float]
+    notes: list[str]
+
+
+class Similar(BaseModel):
+    """An item like another."""
+
+    rank: int
+    item_id: str
+    title: str | None
+    likeness: float
+
+
+class SimilarList(BaseModel):
+    """Items like an item."""
+
+    slot: str
+    run: str
+    item_id: str
+    method: str
+    items: list[Similar]
+
+
+class Taken(BaseModel):
+    """What became of events."""
+
+    accepted: int = Field(description="Are stored now and were not before.")
+    duplicates: int = Field(description="Were stored already.")
+    erased: int = Field(description="Left out: the person was deleted after they happened.")
+
+
+class Put(BaseModel):
+    """What was stored."""
+
+    stored: int
+
+
+class StoredEvent(BaseModel):
+    """An event as it is stored."""
+
+    id: str
+    user: str
+    item: str
+    kind: str
+    value: float | None
+    at: float
+
+
+class EventPage(BaseModel):
+    """A page of events in the order of arrival."""
+
+    items: list[StoredEvent]
+    next: str | None = Field(description="Cursor of the next page, null on the last.")
+
+
+class UserPage(BaseModel):
+    """A page of people."""
+
+    items: list[UserRow]
+    next: str | None
+
+
+class ItemTold(BaseModel):
+    """What is known of an item."""
+
+    id: str
+    title: str | None
+    attributes: dict[str, Any]
+    withdrawn: bool
+    in_run: bool = Field(description="Can the run rank it?")
+    picture: str | None = Field(description="Address of its picture.")
+
+
+class ItemPage(BaseModel):
+    """A page of items."""
+
+    items: list[ItemTold]
+    next: str | None
+
+
+class RunRow(BaseModel):
+    """A run in a list of runs."""
+
+    name: str
+    model: str
+    title: str
+    created: str
+    data: str
+    slots: list[str]
+    metrics: dict[str, float] = Field(description="Of the test fold, else of the validation fold.")
+    fold: str | None
+    parent: str | None
+
+
+class RunPage(BaseModel):
+    """A page of runs."""
+
+    items: list[RunRow]
+    next: str | None
+
+
+class RunTold(BaseModel):
+    """A run with all that is known of it."""
+
+    name: str
+    model: str
+    title: str
+    paper: str
+    created: str
+    data: dict[str, Any]
+    split: dict[str, Any]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    metrics: dict[str, Any]
+    lineage: dict[str, Any]
+    remedy: dict[str, Any]
+    findings: int
+    slots: list[str]
+    served: dict[str, Any] | None
+
+
+class Findings(BaseModel):
+    """What an audit found; empty before there was one."""
+
+    run: str
+    findings: list[dict[str, Any]]
+    impossible: list[str]
+    protocol: dict[str, Any]
+
+
+class SlotRow(BaseModel):
+    """A slot with the run that stands in it."""
+
+    slot: str
+    run: str
+    title: str
+    retrieval: str
+    items: int
+    notes: list[str]
+
+
+class SlotList(BaseModel):
+    """All slots."""
+
+    items: list[SlotRow]
+
+
+class ExperimentRow(BaseModel):
+    """An experiment."""
+
+    name: str
+    arms: dict[str, float]
+
+
+class ExperimentList(BaseModel):
+    """All experiments."""
+
+    items: list[ExperimentRow]
+
+
+class Assigned(BaseModel):
+    """Which arm a person is in."""
+
+    experiment: str
+    user: str
+    arm: str
+
+
+class Health(BaseModel):
+    """State of the service."""
+
+    status: str
+    version: str
+    slots: dict[str, str] = Field(default={}, description="Slot to the name of its run.")
+    reasons: list[str] = Field(default=[], description="Why it is not ready.")

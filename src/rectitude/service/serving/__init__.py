@@ -1,0 +1,1 @@
+"""From a run to an answer: batches, retrieval, rules, assignment, hot swap."""
