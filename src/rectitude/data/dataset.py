@@ -156,6 +156,26 @@ class Dataset:
         kept = self.interactions.filter(pl.Series(keep))
         return _compact(replace(self, interactions=kept, notes=(*self.notes, *notes)))
 
+    def without_people(self, emptied: Mapping[int, str]) -> Dataset:
+        """The same data without what some people did and are; their places stay, so that no index moves.
+
+        Args:
+            emptied: Index of each person to what their emptied place is called.
+        """
+        gone = pl.Series(list(emptied), dtype=pl.Int64)
+        place = pl.int_range(pl.len(), dtype=pl.Int64)
+        name = place.replace_strict(dict(emptied), default=pl.col(USER_ID), return_dtype=pl.String)
+        others = [
+            pl.when(place.is_in(gone.implode())).then(None).otherwise(pl.col(column)).alias(column)
+            for column in self.users.columns
+            if column != USER_ID
+        ]
+        return replace(
+            self,
+            interactions=self.interactions.filter(~pl.col(USER).is_in(gone.implode())),
+            users=self.users.with_columns(name.alias(USER_ID), *others),
+        )
+
 
 def _compact(dataset: Dataset) -> Dataset:
     """Drop users and items without interactions and renumber the rest, keeping their order."""

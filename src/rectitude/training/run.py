@@ -147,16 +147,17 @@ class Run:
         """Name of the folder, for tables."""
         return self.path.name
 
-    def dataset(self, data: str | Path | Dataset | None = None) -> Dataset:
-        """The data the run was made from, read again from where it came from.
+    def dataset(self, data: str | Path | Dataset | None = None, *, content: bool = False) -> Dataset:
+        """The data the run was made from, read again from where it came from, without people deleted from the run.
 
         Args:
             data: Where it is now, if it has moved, or the data themselves.
+            content: Read item content too, as training does; the model itself carries what it read.
 
         Raises:
             RunError: It cannot be read again, or is no longer the same.
         """
-        dataset = data if isinstance(data, Dataset) else self._load(data)
+        dataset = data if isinstance(data, Dataset) else self._load(data, content)
         if dataset.hash != self.config["data"]["hash"]:
             was = self.config["data"]["hash"]
             raise RunError(
@@ -164,9 +165,12 @@ class Run:
                 where=dataset.name if data is None or isinstance(data, Dataset) else str(data),
                 fix="Give the data as it was with --data, or train again",
             )
+        now, were = self.user_ids.external, dataset.user_ids.external
+        if not now.equals(were):
+            dataset = dataset.without_people({int(at): now[int(at)] for at in (now != were).arg_true()})
         return dataset
 
-    def _load(self, data: str | Path | None) -> Dataset:
+    def _load(self, data: str | Path | None, content: bool) -> Dataset:
         source = self.config["data"]["source"]
         place = data or _place(source)
         if place is None:
@@ -175,7 +179,7 @@ class Run:
                 where=str(self.path),
                 fix="Give the data with --data",
             )
-        options = {**source.get("options", {}), "content": ()}  # the model carries what it read
+        options = source.get("options", {}) if content else {**source.get("options", {}), "content": ()}
         try:
             return load(place, **options)
         except DataError as error:
