@@ -66,10 +66,9 @@ def create_app(service: Service) -> FastAPI:
 
 def _routers() -> list[APIRouter]:
     found = [module.router for module in _OWN]
-    for name in _OTHERS:
-        if importlib.util.find_spec(f"rectitude.service.api.{name}") is not None:
-            found.append(importlib.import_module(f"rectitude.service.api.{name}").router)
-    return found
+    names = [f"rectitude.service.api.{name}" for name in _OTHERS]
+    there = [name for name in names if importlib.util.find_spec(name) is not None]
+    return found + [importlib.import_module(name).router for name in there]
 
 
 @asynccontextmanager

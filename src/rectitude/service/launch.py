@@ -15,7 +15,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from rectitude.core.config import Settings, build
-from rectitude.core.errors import RectitudeError
 from rectitude.service.access import check_binding
 from rectitude.service.api.metrics import MULTIPROCESS
 from rectitude.service.app import create_app

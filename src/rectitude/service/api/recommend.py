@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 
 from rectitude.core.errors import QueryError
 from rectitude.service.access import Principal, check_user, require
 from rectitude.service.api.problems import responses
-from rectitude.service.api.replies import JSON, reply, tagged
+from rectitude.service.api.replies import JSON, query_parameters, read_query, reply, tagged
 from rectitude.service.api.schemas import (
     Bounds,
     ExplainBody,
     Explained,
     List,
     RecommendBody,
+    RecommendQuery,
     Wanted,
 )
 from rectitude.service.service import Service
@@ -30,37 +31,27 @@ router = APIRouter(tags=["recommend"])
 Asker = Annotated[Principal, require("read", "person")]
 
 
-@router.get("/v1/recommend", response_model=List, responses=responses(404))
-async def recommend(
-    request: Request,
-    principal: Asker,
-    user: Annotated[str | None, Query(min_length=1, max_length=256, description="A person.")] = None,
-    history: Annotated[str | None, Query(description="Items, oldest first, between commas.")] = None,
-    k: Annotated[int, Query(ge=1, description="Length of the list.")] = 10,
-    exclude_seen: Annotated[bool, Query(description="Leave out what is in the history.")] = True,
-    exclude: Annotated[str | None, Query(description="Items that are not to be listed, between commas.")] = None,
-    only: Annotated[str | None, Query(description="Items the list may be made of, between commas.")] = None,
-    where: Annotated[
-        list[str] | None, Query(description="ATTRIBUTE:VALUE, or ATTRIBUTE:LOW..HIGH; may be repeated.")
-    ] = None,
-    feature: Annotated[list[str] | None, Query(description="NAME:VALUE of somebody; may be repeated.")] = None,
-    explain: Annotated[bool, Query(description="Tell why, as far as the model can.")] = False,
-    slot: Annotated[str | None, Query(description="Which of the served runs answers.")] = None,
-    experiment: Annotated[str | None, Query(description="Let this experiment choose the slot.")] = None,
-) -> Response:
+@router.get(
+    "/v1/recommend",
+    response_model=List,
+    responses=responses(404),
+    openapi_extra={"parameters": query_parameters(RecommendQuery)},
+)
+async def recommend(request: Request, principal: Asker) -> Response:
     """A list for a person, or for anybody with a history. What a URL cannot hold is asked with POST."""
+    given = read_query(request, RecommendQuery)
     body = RecommendBody.model_construct(
-        user=user,
-        history=_ids(history),
-        features=None if feature is None else dict(_pair(entry, "feature") for entry in feature),
-        k=k,
-        exclude_seen=exclude_seen,
-        exclude=_ids(exclude) or [],
-        only=_ids(only),
-        where=_conditions(where),
-        explain=explain,
-        slot=slot,
-        experiment=experiment,
+        user=given.user,
+        history=_ids(given.history),
+        features=None if given.feature is None else dict(_pair(entry, "feature") for entry in given.feature),
+        k=given.k,
+        exclude_seen=given.exclude_seen,
+        exclude=_ids(given.exclude) or [],
+        only=_ids(given.only),
+        where=_conditions(given.where),
+        explain=given.explain,
+        slot=given.slot,
+        experiment=given.experiment,
     )
     return await _answer(request, principal, body)
 

@@ -25,7 +25,8 @@ th { font-weight: 600; } .muted { color: var(--muted); }
 <p>{{ info.description }} Where keys are used, send one as <code>Authorization: Bearer rk_…</code>.
 For programs: <a href="/openapi.json">openapi.json</a>.</p>
 {% for tag, routes in groups.items() %}<h2>{{ tag }}</h2>
-{% for route in routes %}<section><h3 id="{{ route.id }}"><span class="method">{{ route.method }}</span> {{ route.path }}</h3>
+{% for route in routes %}<section>
+<h3 id="{{ route.id }}"><span class="method">{{ route.method }}</span> {{ route.path }}</h3>
 <p>{{ route.description }}</p>
 {% if route.rows %}<table><thead><tr><th scope="col">name</th><th scope="col">in</th><th scope="col">type</th>
 <th scope="col">meaning</th></tr></thead><tbody>

@@ -5,15 +5,60 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from pydantic import BaseModel, ValidationError
 
 from rectitude.core.errors import QueryError
 
 JSON = "application/json"
+
+
+Q = TypeVar("Q", bound=BaseModel)
+
+
+def read_query(request: Request, model: type[Q]) -> Q:
+    """The query of an address as a model whose list fields may be repeated.
+
+    Several times as fast as FastAPI's parameters, which matters where many requests are answered.
+
+    Raises:
+        RequestValidationError: It does not fit, or has a parameter that is none.
+    """
+    values: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        many = name in _lists_of(model)
+        if name in values or many:
+            values.setdefault(name, [])
+            values[name] = [*values[name], value] if isinstance(values[name], list) else [values[name], value]
+        else:
+            values[name] = value
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise RequestValidationError([{**one, "loc": ("query", *one["loc"])} for one in error.errors()]) from error
+
+
+@cache
+def _lists_of(model: type[BaseModel]) -> frozenset[str]:
+    shapes = model.model_json_schema()["properties"].items()
+    return frozenset(
+        name for name, shape in shapes if any(one.get("type") == "array" for one in shape.get("anyOf", ()))
+    )
+
+
+def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """The same model for OpenAPI."""
+    found = []
+    for name, shape in model.model_json_schema()["properties"].items():
+        about = shape.pop("description", "")
+        found.append({"name": name, "in": "query", "required": False, "schema": shape, "description": about})
+    return found
 
 
 def reply(request: Request, value: Any, status: int = 200) -> Response:

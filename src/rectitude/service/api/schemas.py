@@ -70,6 +70,24 @@ class RecommendBody(Body):
         )
 
 
+class RecommendQuery(Body):
+    """The same question as a URL asks it."""
+
+    user: Id | None = Field(None, description="A person, known to the run or by events.")
+    history: str | None = Field(None, description="Items of anybody, oldest first, between commas.")
+    feature: list[str] | None = Field(None, description="NAME:VALUE of somebody; may be repeated.")
+    k: int = Field(10, ge=1, description="Length of the list.")
+    exclude_seen: bool = Field(True, description="Leave out what is in the history.")
+    exclude: str | None = Field(None, description="Items that are not to be listed, between commas.")
+    only: str | None = Field(None, description="Items the list may be made of, between commas.")
+    where: list[str] | None = Field(
+        None, description="ATTRIBUTE:VALUE, or ATTRIBUTE:LOW..HIGH; may be repeated, and then either value will do."
+    )
+    explain: bool = Field(False, description="Tell why, as far as the model can.")
+    slot: str | None = Field(None, description="Which of the served runs answers; main if not given.")
+    experiment: str | None = Field(None, description="Let this experiment choose the slot; needs a user.")
+
+
 def condition(wanted: Wanted) -> Condition:
     """What an attribute must be."""
     if isinstance(wanted, Bounds):

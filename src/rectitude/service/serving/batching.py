@@ -40,7 +40,7 @@ class Batcher(Generic[Q, A]):
     def __init__(self, compute: Callable[[Sequence[Q]], Sequence[A | Exception]], executor: Executor) -> None:
         self._compute, self._executor = compute, executor
         self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
-        self._observe: Callable[[int], None] = lambda size: None
+        self._observe: Callable[[int], None] = lambda _: None
         self._computing: asyncio.Future[Sequence[A | Exception]] | None = None
 
     def __len__(self) -> int:

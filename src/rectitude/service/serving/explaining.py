@@ -45,8 +45,9 @@ def explained(served: ServedRun, ask: Ask, state: Any, item: str) -> dict[str, A
         query = served.query([person])
         scores = served.retrieval.scores(query)[0].float()
         able = bool(served.run.model.serves(query)[0])
-        by_model = able and served.reads_history
-        effects = _left_out(served, person, index, float(scores[index])) if by_model else _like(served, person, index)
+        effects = _left_out(served, person, index, float(scores[index])) if able and served.reads_history else {}
+        by_model = any(effects.values())  # a model may read histories of strangers only
+        effects = effects if by_model else _like(served, person, index)
         shares = {name: float(value[0]) for name, value in served.run.model.shares(query).items()} if able else {}
     candidates = served.candidates([ask], [person])
     allowed = candidates.allows(0, np.arange(len(scores)))

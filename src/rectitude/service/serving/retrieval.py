@@ -117,7 +117,7 @@ class Blocked:
 
     def __init__(self, model: Recommender, matrix: Tensor) -> None:
         self.model, self.matrix = model, matrix
-        self.title = f"exact, {model.n_items:,} items in blocks of a mapped file"
+        self.title = f"exact, {model.n_items:,} items"
 
     def scores(self, query: Query) -> Tensor:
         """Of all items."""
@@ -226,9 +226,9 @@ def in_order(items: Tensor, values: Tensor, k: int) -> tuple[Tensor, Tensor]:
         values: float32 [B, n], their scores, -inf where there is none.
         k: Length of a list.
     """
-    by_item = items.argsort(1, stable=True)
+    by_item = items.argsort(dim=1, stable=True)
     items, values = items.gather(1, by_item), values.gather(1, by_item)
-    order = values.argsort(1, descending=True, stable=True)[:, :k]
+    order = values.argsort(dim=1, descending=True, stable=True)[:, :k]
     missing = (0, k - order.shape[1])
     return (
         torch.nn.functional.pad(items.gather(1, order), missing, value=NO_ITEM),
