@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from rectitude.federated.plan import Order
 
 _RAW = "raw"
 """Serialisation of an array: its bytes in C order, little-endian, with nothing before them."""
+_LITTLE = sys.byteorder == "little"
 _TYPES = ("float64", "float32", "int64", "uint64", "uint8")
 
 
 def pack(arrays: Arrays, **facts: Any) -> RecordDict:
     """Arrays and a few words as the content of a message."""
-    held = {name: _packed(name, np.asarray(array)) for name, array in arrays.items()}
-    return RecordDict({"arrays": ArrayRecord(held), "order": ConfigRecord(facts)})
+    held = ArrayRecord()
+    for name, array in arrays.items():  # one by one: made from a dictionary, the record would copy each of them
+        held[name] = _packed(name, np.asarray(array))
+    return RecordDict({"arrays": held, "order": ConfigRecord(facts)})
 
 
 def order_facts(order: Order) -> dict[str, Any]:
@@ -34,8 +38,10 @@ def unpack(content: RecordDict) -> tuple[Arrays, dict[str, Any]]:
         FederationError: The content is not what :func:`pack` makes.
     """
     try:
-        arrays = {name: _unpacked(array) for name, array in content.array_records["arrays"].items()}
-        return arrays, dict(content.config_records["order"])
+        held, facts = content["arrays"], content["order"]  # not by kind: Flower would copy all records for that
+        if not (isinstance(held, ArrayRecord) and isinstance(facts, ConfigRecord)):
+            raise TypeError("its parts are of the wrong kind")
+        return {name: _unpacked(array) for name, array in held.items()}, dict(facts)
     except (KeyError, ValueError, TypeError) as error:
         raise FederationError(f"A message cannot be read: {error}") from error
 
@@ -60,12 +66,12 @@ def payload(content: RecordDict) -> int:
 def _packed(name: str, array: np.ndarray[Any, Any]) -> FlowerArray:
     if array.dtype.name not in _TYPES:
         raise FederationError(f"'{name}' is of type {array.dtype}, which is not sent; use {', '.join(_TYPES)}")
-    little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    little = array if _LITTLE else array.astype(array.dtype.newbyteorder("<"))
     return FlowerArray(array.dtype.name, array.shape, _RAW, little.tobytes())
 
 
 def _unpacked(array: FlowerArray) -> np.ndarray[Any, Any]:
     if array.stype != _RAW or array.dtype not in _TYPES:
         raise ValueError(f"an array of type {array.dtype} in form '{array.stype}'")
-    values = np.frombuffer(array.data, np.dtype(array.dtype).newbyteorder("<")).reshape(array.shape)
-    return values.astype(array.dtype)
+    values = np.frombuffer(array.data, array.dtype).reshape(array.shape)
+    return values.copy() if _LITTLE else values.byteswap()

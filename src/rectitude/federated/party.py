@@ -231,6 +231,7 @@ class Party:
     def _outgoing(self, order: Order, wire: Wire, reply: Arrays, *, noise: bool) -> Arrays:
         """The reply as the wire declares it, noised and masked where the plan asks for it."""
         sent: Arrays = {}
+        hidden: dict[str, secure.Words] = {}
         for name, array in reply.items():
             declared = field_of(wire, name)
             if declared.combine == "sum" and not np.isfinite(array).all():
@@ -240,16 +241,26 @@ class Party:
                 rng = np.random.default_rng(secrets.randbits(128))
                 array = privacy.noised(array, declared, self.plan.noise, len(order.clients) if masked else 1, rng)
                 array = np.rint(array).astype(np.int64) if declared.scale == 1 else array
-            sent[name] = self._masked(order, name, array, declared.scale) if masked else np.asarray(array)
+            if masked:
+                hidden[name] = secure.encode(array, declared.scale)
+            else:
+                sent[name] = np.asarray(array)
         if missing := [field.name for field in wire.up if not field.name.endswith("*") and field.name not in reply]:
             raise FederationError(f"The reply lacks {', '.join(missing)}")
-        return sent
+        return sent | self._masked(order, hidden) if hidden else sent
 
-    def _masked(self, order: Order, name: str, array: Array, scale: float) -> Array:
-        words = secure.encode(array, scale)
-        occasion = f"{order.run}/{order.number}/{order.attempt}/{name}"
-        masks = secure.mask(self._secrets, self.data.index, order.clients, occasion, words.size)
-        return np.asarray(words + masks.reshape(words.shape))
+    def _masked(self, order: Order, hidden: dict[str, secure.Words]) -> Arrays:
+        """All fields that only sums may be known of, under one mask, which they share in the order of their names."""
+        names = sorted(hidden)
+        occasion = f"{order.run}/{order.number}/{order.attempt}"
+        n_words = sum(words.size for words in hidden.values())
+        masks = secure.mask(self._secrets, self.data.index, order.clients, occasion, n_words)
+        sent, at = Arrays(), 0
+        for name in names:
+            words = hidden[name]
+            sent[name] = words + masks[at : at + words.size].reshape(words.shape)
+            at += words.size
+        return sent
 
     @cached_property
     def _private_key(self) -> bytes:

@@ -58,7 +58,7 @@ def mask(secrets: Mapping[int, bytes], me: int, clients: Iterable[int], occasion
         secrets: Of every other client, by its number.
         me: The client's own number.
         clients: Who takes part.
-        occasion: What is masked, never used twice: run, exchange, attempt and field.
+        occasion: What is masked, never used twice: run, exchange and attempt.
         n_words: Length.
 
     Returns:
@@ -92,7 +92,7 @@ def decode(words: Words, scale: float) -> Array:
 
 
 def _stream(secret: bytes, occasion: str, n_words: int) -> Words:
-    return np.frombuffer(shake_256(secret + occasion.encode()).digest(8 * n_words), "<u8").astype(np.uint64)
+    return np.frombuffer(shake_256(secret + occasion.encode()).digest(8 * n_words), "<u8")
 
 
 def _x25519() -> object:

@@ -9,13 +9,13 @@ from scipy.optimize import minimize
 from rectitude.federated.methods.constraints import contrasts, events_of, shifts
 from rectitude.federated.methods.duals import (
     DualServer,
-    Population,
     first_curvature,
     gradient_step,
     minimise,
     optimality_gap,
     proximal,
 )
+from rectitude.federated.methods.population import Population
 
 
 def population(criterion="eo", n=200, m=3, groups=2, seed=0, resolution=None):
@@ -52,6 +52,32 @@ def test_cells_stand_for_their_rows():
     shift, beta = np.array([[0.2], [-0.1]]), np.asarray(0.01)
     assert cells.soft(shift, beta)[0] == pytest.approx(exact.soft(shift, beta)[0], rel=1e-4)
     assert np.allclose(cells.rates(cells.soft(shift, beta)[1]), exact.rates(exact.soft(shift, beta)[1]), rtol=2e-3)
+
+
+@pytest.mark.parametrize("criterion", ["dp", "eop", "eo", "eo_full"])
+@pytest.mark.parametrize("beta", [0.1, "each cell's own"])
+def test_two_classes_take_a_short_cut_to_the_same(criterion, beta):
+    people, eta, a = population(criterion, m=2)
+    counts = np.stack([eta[a == g].sum(axis=0) for g in range(2)])
+    weights = contrasts(counts, people.events, "subgroup")
+    rng = np.random.default_rng(2)
+    beta = np.asarray(0.1) if beta == 0.1 else rng.uniform(0.05, 0.2, people.eta.shape[1])
+    base, duals = 0.1 * rng.normal(size=(2, len(people.events))), 0.1 * rng.normal(size=len(people.events))
+    short = people.along(weights, base, beta, 0.7)
+    people.one_event_class = False
+    whole = people.along(weights, base, beta, 0.7)
+    assert type(short) is not type(whole)
+    q, full = short.decide(duals), whole.decide(duals)
+    assert np.allclose(q, full[1])
+    for measure in ("rates", "disparity", "hessian"):
+        assert np.allclose(getattr(short, measure)(q), getattr(whole, measure)(full)), measure
+    start = np.zeros_like(duals)
+    rise = [one.value(duals, one.decide(duals)) - one.value(start, one.decide(start)) for one in (short, whole)]
+    assert rise[0] == pytest.approx(rise[1])
+    shift = base + shifts(duals.reshape(1, -1), weights)
+    general = people.rates_at(shift, beta, 0.7)
+    people.one_event_class = True
+    assert np.allclose(people.rates_at(shift, beta, 0.7), general)
 
 
 def test_an_empty_client_is_harmless():

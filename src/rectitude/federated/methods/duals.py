@@ -14,7 +14,7 @@ same for two classes and two groups. Departures: logsumexp for the paper's softm
 step sizes of their own; Newton and quasi-Newton steps, which end after some ten rounds, for gradient steps. The
 paper's gradient step of λ is kept as ``server="gradient"``.
 
-Letters: r cells, m classes, G groups, C contrasts, E events.
+Letters: m classes, G groups, C contrasts, E events, U = C·E duals.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linprog
 
-from rectitude.federated.contracts import FederationError, Floats, Integers
-from rectitude.federated.methods.constraints import Events, event_weights
+from rectitude.federated.contracts import FederationError, Floats
+from rectitude.federated.methods.constraints import Events
+from rectitude.federated.methods.population import Dual, Population
 
 _NEWTON_STEPS, _SWEEPS = 50, 100
 _DAMPING = 1e-3
@@ -35,95 +36,6 @@ _TURNED = 0.25
 """A slope that rises again by more than this part of its fall tells of too long a step."""
 _LARGEST_MOVE = 0.3
 """By how much a round may move a score."""
-
-
-class Population:
-    """Rows of one client as the dual sees them: class probabilities, group, weight.
-
-    Rows of one group whose probabilities fall into the same cell of a grid are taken together at their mean: 6,000 rows
-    with two classes become some 300 cells, and an evaluation of the dual some 25 times quicker.
-
-    Args:
-        eta: Class probabilities, float64 [n, m].
-        groups: Group of each row, int64 [n].
-        n_groups: The letter G.
-        events: What is compared.
-        resolution: Cells per unit of probability; None keeps every row.
-    """
-
-    def __init__(
-        self, eta: Floats, groups: Integers, n_groups: int, events: Events, *, resolution: int | None = 200
-    ) -> None:
-        self.n, self.events = len(eta), events
-        weight = np.ones(len(eta))
-        if resolution is not None and len(eta):
-            eta, groups, weight = _cells(eta, groups, resolution)
-        self.eta = eta.T.copy()  # [m, r]: classes first, so that reducing over them is quick
-        self.phi = event_weights(eta, events).T.copy()  # [E, r]
-        self.groups = groups
-        self.member = (groups == np.arange(n_groups)[:, None]) * weight  # [G, r]
-        self.weight = weight
-        self.to_class = np.eye(self.eta.shape[0])[events.predicted].T  # [m, E]
-        self.same_class = events.predicted[:, None] == events.predicted
-        self.mass = self.member @ self.phi.T  # [G, E]
-        self._weights: Floats | None = None
-        self._by_dual = np.zeros((0, 0))
-
-    def as_matrix(self, weights: Floats) -> Floats:
-        """W [C, G, E] as the matrix from rates to disparities, [C·E, G·E]; the last one asked for is kept."""
-        if self._weights is not weights:
-            by_dual = np.einsum("cge,ef->cegf", weights, np.eye(weights.shape[2]))
-            self._weights, self._by_dual = weights, by_dual.reshape(len(weights) * weights.shape[2], -1)
-        return self._by_dual
-
-    def soft(self, shift: Floats, beta: Floats, accuracy: float = 1.0) -> tuple[float, Floats]:
-        """Smoothed value and soft decision.
-
-        Args:
-            shift: Of each group and event, [G, E].
-            beta: Temperature, one or each cell's own, [] or [r].
-            accuracy: Weight of the scores themselves; 0 leaves the shifts alone, for the tightest reachable tolerance.
-
-        Returns:
-            Σ_i β·logsumexp(s_i/β), and q float64 [m, r].
-        """
-        scores = accuracy * self.eta - self.to_class @ (shift.T[:, self.groups] * self.phi)
-        if len(scores) == 2:
-            return self._soft_of_two(scores, beta)
-        top = scores.max(axis=0)
-        q = np.exp((scores - top) / beta)
-        norm = q.sum(axis=0)
-        q /= norm
-        return float(self.weight @ (top + beta * np.log(norm))), q
-
-    def _soft_of_two(self, scores: Floats, beta: Floats) -> tuple[float, Floats]:
-        """:meth:`soft` for two classes: the same, with one exponential a cell."""
-        margin = np.abs(scores[1] - scores[0])
-        small = np.exp(-margin / beta)
-        norm = 1 + small
-        value = self.weight @ (np.maximum(scores[0], scores[1]) + beta * np.log(norm))
-        larger = 1 / norm
-        first = np.where(scores[0] >= scores[1], larger, 1 - larger)
-        return float(value), np.stack([first, 1 - first])
-
-    def rates(self, q: Floats) -> Floats:
-        """Σ_{i in group} φ_e q_{j(e)}: what the disparities are weighted sums of, float64 [G, E]."""
-        return np.asarray(self.member @ (self.phi * q[self.events.predicted]).T)
-
-    def curvature(self, q: Floats, beta: Floats) -> Floats:
-        """Second derivative of the value by the shifts of each group, float64 [G, E, E]."""
-        one = self.phi * q[self.events.predicted]  # [E, r]
-        outer = one[:, None] * (self.same_class[:, :, None] * self.phi[None] - one[None])
-        return np.asarray(np.moveaxis((outer / beta) @ self.member.T, 2, 0))
-
-
-def _cells(eta: Floats, groups: Integers, resolution: int) -> tuple[Floats, Integers, Floats]:
-    """Mean probabilities, group and number of rows of each occupied cell."""
-    grid = np.rint(eta[:, 1:] * resolution).astype(np.int64)  # the first follows from the others
-    key = np.ravel_multi_index((groups, *grid.T), (int(groups.max()) + 1, *[resolution + 1] * grid.shape[1]))
-    _, first, cell, size = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
-    mean = np.stack([np.bincount(cell, column, len(size)) for column in eta.T], axis=1) / size[:, None]
-    return mean, groups[first], size.astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -168,44 +80,41 @@ def minimise(
         accuracy: As in :meth:`Population.soft`.
         precision: Largest violation of the optimality conditions, in units of disparity.
     """
-    n, groups, events = population.n, weights.shape[1], weights.shape[2]
-    by_dual = population.as_matrix(weights)
+    dual = population.along(weights, base, beta, accuracy)
     duals = start.ravel().copy()
-
-    def evaluate(duals: Floats) -> tuple[float, Floats, Floats]:
-        value, q = population.soft(base + (duals @ by_dual).reshape(groups, events), beta, accuracy)
-        return value / n + tolerance * float(np.abs(duals).sum()), q, population.rates(q)
-
-    value, q, rates = evaluate(duals)
-    even = (by_dual**2) @ population.mass.ravel() / n  # curvature if scores were spread evenly
-    radius = _LARGEST_MOVE / np.maximum(np.abs(by_dual).max(axis=1), 1e-12)
+    q = dual.decide(duals)
+    disparity = dual.disparity(q)
+    gap = optimality_gap(duals, disparity, tolerance, bound)
     steps, damping = 0, _DAMPING
-    while steps < _NEWTON_STEPS:
-        disparity = by_dual @ rates.ravel() / n
-        if optimality_gap(duals, disparity, tolerance, bound) <= precision:
-            break
+    if gap > precision:
+        even, largest = population.scales(weights)
+        radius = _LARGEST_MOVE / np.maximum(largest, 1e-12)
+    while gap > precision and steps < _NEWTON_STEPS:
         steps += 1
-        curvature = population.curvature(q, beta)
-        if events == 1:
-            hessian = (by_dual * curvature[:, 0, 0]) @ by_dual.T / n
-        else:
-            parts = by_dual.reshape(len(by_dual), groups, events)
-            hessian = np.einsum("uge,gef,vgf->uv", parts, curvature, parts) / n
+        hessian = dual.hessian(q)
         while True:
-            damped = hessian + np.diag(damping * even)
+            damped = hessian.copy()
+            damped.flat[:: len(even) + 1] += damping * even
             attempt = proximal(damped, -disparity, duals, tolerance, bound, radius)
-            new, new_q, new_rates = evaluate(attempt)
-            if new <= value + 1e-12 or damping > 1e3:
+            new_q = dual.decide(attempt)
+            new_disparity = dual.disparity(new_q)
+            new_gap = optimality_gap(attempt, new_disparity, tolerance, bound)
+            if new_gap <= gap / 2 or damping > 1e3:
+                break
+            if _penalised(dual, attempt, new_q, tolerance) <= _penalised(dual, duals, q, tolerance) + 1e-12:
                 break
             damping = max(10 * damping, 1e-3)
         damping /= 10
         moved = float(np.abs(attempt - duals).max())
-        duals, value, q, rates = attempt, new, new_q, new_rates
+        duals, q, disparity, gap = attempt, new_q, new_disparity, new_gap
         if moved < 1e-9:
             break
-    disparity = by_dual @ rates.ravel() / n
     excess = float(np.abs(disparity).max(initial=0.0)) - tolerance
-    return Optimum(duals.reshape(start.shape), rates, excess, steps)
+    return Optimum(duals.reshape(start.shape), dual.rates(q), excess, steps)
+
+
+def _penalised(dual: Dual, duals: Floats, q: Floats, tolerance: float) -> float:
+    return dual.value(duals, q) + tolerance * float(np.abs(duals).sum())
 
 
 def optimality_gap(duals: Floats, disparity: Floats, tolerance: float, bound: float) -> float:
@@ -250,11 +159,10 @@ def proximal(
     """
     radius = np.full(len(at), np.inf) if radius is None else radius
     if len(at) == 1:  # the usual case, two groups and two classes, without a search
-        curve = max(float(hessian[0, 0]), 1e-12)
-        free = curve * float(at[0]) - float(gradient[0])
+        curve, here, reach = max(float(hessian[0, 0]), 1e-12), float(at[0]), float(radius[0])
+        free = curve * here - float(gradient[0])
         size = min(max(abs(free) - penalty, 0.0) / curve, bound)
-        found = np.array([size if free > 0 else -size])
-        return np.asarray(np.clip(found, at - radius, at + radius))
+        return np.array([min(max(size if free > 0 else -size, here - reach), here + reach)])
     found = _coordinate_descent(hessian, gradient, at, penalty, radius)
     if np.abs(found).sum() <= bound:
         return found

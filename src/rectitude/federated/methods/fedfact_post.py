@@ -49,12 +49,12 @@ from rectitude.federated.methods.constraints import (
 from rectitude.federated.methods.duals import (
     DualServer,
     Optimum,
-    Population,
     first_curvature,
     gradient_step,
     minimise,
     tightest,
 )
+from rectitude.federated.methods.population import Population
 
 STATS, DUAL, REACH = "stats", "dual", "reach"
 _SEARCH_ROUNDS = 40
@@ -421,7 +421,7 @@ class PostClient(ClientHalf):
         self.counts = np.stack([masses[groups == g].sum(axis=0) for g in range(problem.n_groups)])
         self.tolerance = local_tolerance(config, data.name)
         self.weights = method.contrasts(self.counts) if len(eta) else np.zeros_like(method.contrasts(self.counts + 1))
-        self._totals: Floats | None = None
+        self._totals = b""
         self._contrasts = self.weights
         self.population = Population(eta, groups, problem.n_groups, method.events, resolution=config.resolution)
 
@@ -445,8 +445,7 @@ class PostClient(ClientHalf):
         start = state.get("nu", np.zeros(self.weights.shape[::2]))
         beta = self.temperature(message["totals"])
         if self.tolerance is None or not self.population.n:
-            _, q = self.population.soft(base, beta, accuracy)
-            return Optimum(0 * start, self.population.rates(q), 0.0, 0)
+            return Optimum(0 * start, self.population.rates_at(base, beta, accuracy), 0.0, 0)
         return minimise(
             self.population,
             self.weights,
@@ -465,8 +464,8 @@ class PostClient(ClientHalf):
 
     def _global_contrasts(self, totals: Floats) -> Floats:
         """W of all rows; the totals are the same in nearly every round."""
-        if self._totals is None or not np.array_equal(self._totals, totals):
-            self._totals, self._contrasts = totals, self.method.contrasts(totals)
+        if self._totals != (held := totals.tobytes()):
+            self._totals, self._contrasts = held, self.method.contrasts(totals)
         return self._contrasts
 
     def _reach(self) -> float:
