@@ -278,7 +278,7 @@ def person_page(prescriber: Prescriber, name: str, person: Person, plan: Mapping
     good = prescriber.schema.target.words
     page = Page(f"Plan for person {name}", plan["verdict"] + ".", footer=plan["caution"])
     page.section("What would change?", *_items(prescriber, plan), short="Changes")
-    page.section("How sure is it?", *_sure(plan, good), short="Certainty")
+    page.section("How sure is it?", *certainty(plan, good), short="Certainty")
     if plan["frontier"]:
         page.section("Is more worth it?", chart(frontier_chart(plan, good)), short="Frontier")
     if plan["alternatives"]:
@@ -288,7 +288,7 @@ def person_page(prescriber: Prescriber, name: str, person: Person, plan: Mapping
         ]
         heads = ("Instead", "Chance after", "Gain", "Judged gain", "Effort")
         page.section("What else could be done?", table("Other plans, with other habits", heads, rows), short="Instead")
-    page.section("Why this prediction?", *_why(prescriber, person), short="Answers")
+    page.section("Why this prediction?", *weighing(prescriber, person), short="Answers")
     return page.html()
 
 
@@ -309,7 +309,8 @@ def _items(prescriber: Prescriber, plan: Mapping[str, Any]) -> list[Markup]:
     return [table("The plan", heads, rows), *notes]
 
 
-def _sure(plan: Mapping[str, Any], good: str) -> list[Markup]:
+def certainty(plan: Mapping[str, Any], good: str) -> list[Markup]:
+    """How sure a person's plan is: chances by model and judge, and whether the plan is proven to be the best."""
     low, high = (None, None) if plan["p1_interval"] is None else (100 * end for end in plan["p1_interval"])
     dots = [
         Dot("now", 100 * plan["p0"]),
@@ -350,7 +351,8 @@ def frontier_chart(plan: Mapping[str, Any], good: str) -> Chart:
     )  # fmt: skip
 
 
-def _why(prescriber: Prescriber, person: Person) -> list[Markup]:
+def weighing(prescriber: Prescriber, person: Person) -> list[Markup]:
+    """What each answer of a person adds to the prediction."""
     values = prescriber.attributions(person)
     order = sorted(values, key=lambda name: -abs(values[name]))[:12]
     rows = [
