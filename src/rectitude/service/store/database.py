@@ -27,6 +27,8 @@ except ImportError as error:
     raise MissingExtraError("sqlalchemy", "serve", "The service's store") from error
 
 T = TypeVar("T")
+Also = Callable[[Connection], None]
+"""Something more to write in the same transaction, such as a line of the trail."""
 
 PATIENCE_S = 10.0
 """How long reads and repeatable writes wait for a database that has gone away."""
@@ -180,11 +182,11 @@ class Database:
             for one in group:
                 one.ending.set_exception(error)
             return None
-        for one, value, error in endings:
-            if error is None:
+        for one, value, fault in endings:
+            if fault is None:
                 one.ending.set_result(value)
             else:
-                one.ending.set_exception(error)
+                one.ending.set_exception(fault)
         return None
 
     @contextmanager

@@ -205,10 +205,9 @@ class Events:
             values: list[object] = [value for user in users for value in (user, most)]
         else:
             sign = "%s"
-            events = (
-                "SELECT of_one.* FROM unnest(%s::text[]) AS asked(who) CROSS JOIN LATERAL ("
-                f"{rows}asked.who ORDER BY at DESC, seq DESC LIMIT %s) AS of_one"  # noqa: S608
-            )
+            of_one = f"{rows}asked.who ORDER BY at DESC, seq DESC LIMIT %s"
+            asked = "unnest(%s::text[]) AS asked(who)"
+            events = f"SELECT of_one.* FROM {asked} CROSS JOIN LATERAL ({of_one}) AS of_one"  # noqa: S608
             values = [users, most]
         many = ", ".join([sign] * len(users))
         empty = ", NULL" * 3

@@ -10,7 +10,7 @@ import hmac
 import secrets
 import time
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -130,7 +130,7 @@ class Keys:
         return self._database.write(lambda connection: connection.execute(act).rowcount > 0, repeatable=True)
 
 
-def _columns(*more):  # type: ignore[no-untyped-def]
+def _columns(*more: Any) -> Any:
     return select(
         KeyRow.id, KeyRow.name, KeyRow.role, KeyRow.user_id, KeyRow.subject, KeyRow.made, KeyRow.revoked, *more
     )

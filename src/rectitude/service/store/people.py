@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from rectitude.service.store.database import Database
+from rectitude.service.store.database import Also, Database
 from rectitude.service.store.tables import ChoiceRow, ErasedRow, EventRow, ItemRow, KeyRow, RequestRow, UserRow
 
 Choice = Literal["stop", "object"]
 ERASED_NAME = "a person who was deleted"
+CUT_OFF = "The person was deleted before this was done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Chosen:
     """What a person decided about an item."""
 
     item: str
-    kind: Choice
+    kind: str
     reason: str | None
     at: float
 
@@ -89,7 +90,7 @@ class People:
         rows = {user.id: {"id": user.id, "facts": user.facts, "changed": time.time()} for user in users}
 
         def act(connection: Connection) -> None:
-            _replace(connection, UserRow, list(rows.values()))
+            replace_rows(connection, UserRow, list(rows.values()))
 
         if rows:
             self.database.write(act, repeatable=True)
@@ -135,7 +136,7 @@ class People:
                 {"id": one.id, "title": one.title, "facts": one.facts, "withdrawn": one.withdrawn, "version": version}
                 for one in given.values()
             ]
-            _replace(connection, ItemRow, rows)
+            replace_rows(connection, ItemRow, rows)
 
         if given:
             self.database.write(act, repeatable=True)
@@ -163,21 +164,21 @@ class People:
 
     # ---- choices -------------------------------------------------------------------------------------------------
 
-    def stop_item(self, user: str, item: str) -> None:
+    def stop_item(self, user: str, item: str, *, also: Also | None = None) -> None:
         """Do not use this item of the person's history from now on."""
-        self._choose(user, item, "stop", None)
+        self._choose(user, item, "stop", None, also)
 
-    def undo_stop(self, user: str, item: str) -> bool:
+    def undo_stop(self, user: str, item: str, *, also: Also | None = None) -> bool:
         """Use the item again; say whether it was stopped."""
-        return self._unchoose(user, item, "stop")
+        return self._unchoose(user, item, "stop", also)
 
-    def object(self, user: str, item: str, reason: str | None = None) -> None:
+    def object(self, user: str, item: str, reason: str | None = None, *, also: Also | None = None) -> None:
         """Never show this item to this person again."""
-        self._choose(user, item, "object", reason)
+        self._choose(user, item, "object", reason, also)
 
-    def undo_objection(self, user: str, item: str) -> bool:
+    def undo_objection(self, user: str, item: str, *, also: Also | None = None) -> bool:
         """Show the item again where it is recommended; say whether there was an objection."""
-        return self._unchoose(user, item, "object")
+        return self._unchoose(user, item, "object", also)
 
     def choices(self, user: str) -> list[Chosen]:
         """What a person decided, latest first."""
@@ -188,28 +189,43 @@ class People:
         )
         return [Chosen(*row) for row in self.database.read(lambda connection: connection.execute(wanted).fetchall())]
 
-    def _choose(self, user: str, item: str, kind: Choice, reason: str | None) -> None:
+    def _choose(self, user: str, item: str, kind: Choice, reason: str | None, also: Also | None) -> None:
         row = {"user_id": user, "item_id": item, "kind": kind, "reason": reason, "at": time.time()}
-        self.database.write(lambda connection: _replace(connection, ChoiceRow, [row]), repeatable=True)
 
-    def _unchoose(self, user: str, item: str, kind: Choice) -> bool:
-        act = delete(ChoiceRow).where(ChoiceRow.user_id == user, ChoiceRow.item_id == item, ChoiceRow.kind == kind)
-        return self.database.write(lambda connection: connection.execute(act).rowcount > 0, repeatable=True)
+        def act(connection: Connection) -> None:
+            replace_rows(connection, ChoiceRow, [row])
+            if also is not None:
+                also(connection)
+
+        self.database.write(act, repeatable=also is None)
+
+    def _unchoose(self, user: str, item: str, kind: Choice, also: Also | None) -> bool:
+        gone = delete(ChoiceRow).where(ChoiceRow.user_id == user, ChoiceRow.item_id == item, ChoiceRow.kind == kind)
+
+        def act(connection: Connection) -> bool:
+            there = connection.execute(gone).rowcount > 0
+            if there and also is not None:
+                also(connection)
+            return there
+
+        return self.database.write(act, repeatable=also is None)
 
     # ---- deletion ------------------------------------------------------------------------------------------------
 
     def held(self, user: str) -> dict[str, int]:
         """Rows by table that name a person."""
+        return self.database.read(self.holding(user))
+
+    def holding(self, user: str) -> Callable[[Connection], dict[str, int]]:
+        """:meth:`held` as a part of a transaction."""
         counts = {table.__tablename__: select(func.count()).where(column == user) for table, column in _NAMED.items()}
-        return self.database.read(
-            lambda connection: {name: int(connection.execute(count).scalar() or 0) for name, count in counts.items()}
-        )
+        return lambda connection: {name: int(connection.execute(n).scalar() or 0) for name, n in counts.items()}
 
     def erase(self, user: str, *, keep_request: str | None = None) -> dict[str, int]:
         """Remove every row of a person at once, and remember by digest that they were removed.
 
         Their keys go on opening what concerns their own requests, under the digest; earlier requests keep the digest
-        too. Events of before this moment that arrive later are left out.
+        too, and what of them is not done yet will not be. Events of before this moment that arrive later are left out.
 
         Args:
             user: External id.
@@ -218,35 +234,29 @@ class People:
         Returns:
             Rows by table that were removed or made nameless.
         """
+        return self.database.write(self.erasing(user, keep_request), repeatable=True)
+
+    def erasing(self, user: str, keep_request: str | None = None) -> Callable[[Connection], dict[str, int]]:
+        """:meth:`erase` as a part of a transaction."""
         subject = self.subjects.digest(user)
+        ended = RequestRow.status.in_(("done", "failed"))
 
         def act(connection: Connection) -> dict[str, int]:
             changed = {}
             for table, column in ((EventRow, EventRow.user_id), (UserRow, UserRow.id), (ChoiceRow, ChoiceRow.user_id)):
                 changed[table.__tablename__] = connection.execute(delete(table).where(column == user)).rowcount
-            nameless = update(KeyRow).where(KeyRow.user_id == user)
-            changed["keys"] = connection.execute(
-                nameless.values(user_id=None, subject=subject, name=ERASED_NAME)
-            ).rowcount
+            keys = update(KeyRow).where(KeyRow.user_id == user)
+            keys = keys.values(user_id=None, subject=subject, name=ERASED_NAME)
+            changed["keys"] = connection.execute(keys).rowcount
             others = update(RequestRow).where(RequestRow.user_id == user, RequestRow.id != (keep_request or ""))
-            changed["requests"] = connection.execute(
-                others.where(RequestRow.status.in_(("done", "failed"))).values(user_id=None, parameters={})
-            ).rowcount
-            cut_off = others.where(RequestRow.status.not_in(("done", "failed")), RequestRow.kind != "delete")
-            changed["requests"] += connection.execute(
-                cut_off.values(
-                    user_id=None,
-                    parameters={},
-                    status="failed",
-                    reason="The person was deleted before this was done",
-                    owner=None,
-                    changed=time.time(),
-                )
-            ).rowcount
-            _replace(connection, ErasedRow, [{"subject": subject, "at": time.time()}])
+            nameless: dict[str, Any] = {"user_id": None, "parameters": {}}
+            cut_off = {**nameless, "status": "failed", "reason": CUT_OFF, "owner": None, "changed": time.time()}
+            changed["requests"] = connection.execute(others.where(ended).values(**nameless)).rowcount
+            changed["requests"] += connection.execute(others.where(~ended).values(**cut_off)).rowcount
+            replace_rows(connection, ErasedRow, [{"subject": subject, "at": time.time()}])
             return changed
 
-        return self.database.write(act, repeatable=True)
+        return act
 
     def erased_at(self, user: str) -> float | None:
         """When a person was deleted, None where they were not."""
@@ -283,7 +293,7 @@ def _items() -> Any:
     return select(ItemRow.id, ItemRow.title, ItemRow.facts, ItemRow.withdrawn)
 
 
-def _replace(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
+def replace_rows(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
     """Insert rows; where the primary key is there, replace the other columns."""
     from sqlalchemy.dialects import postgresql, sqlite
 

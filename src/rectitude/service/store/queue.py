@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from rectitude.service.store.database import Database, StoreError
+from rectitude.service.store.database import Also, Database, StoreError
 from rectitude.service.store.people import Subjects
 from rectitude.service.store.tables import RequestRow, StepRow
 
@@ -41,7 +41,7 @@ class Request:
         created: Seconds since 1970.
         changed: Likewise.
         doing: What is being done at the moment.
-        attempts: How often it was taken up.
+        attempts: How often it was taken up since a step was last done.
         reason: Why it failed.
         proof: What was done and what is left, once it is done.
         steps: Done so far.
@@ -72,6 +72,11 @@ class LeaseLostError(StoreError):
     """Somebody else has taken the job up."""
 
 
+def new_identifier() -> str:
+    """A request's id, which cannot be guessed."""
+    return secrets.token_hex(16)
+
+
 class Requests:
     """The requests of a store.
 
@@ -91,9 +96,23 @@ class Requests:
         actor: str,
         *,
         approved: bool = True,
+        identifier: str | None = None,
+        also: Sequence[Also] = (),
     ) -> Request:
-        """A new request; one that is not approved waits for :meth:`approve`."""
-        identifier, moment = secrets.token_urlsafe(16), time.time()
+        """A new request; one that is not approved waits for :meth:`approve`.
+
+        Whoever asks for the same again before it has ended is given the request they have.
+
+        Args:
+            kind: What is asked for.
+            user: Whom it concerns, if it is one person.
+            parameters: What exactly.
+            actor: Who asks.
+            approved: It may be worked at.
+            identifier: From :func:`new_identifier`, for callers that need it beforehand.
+            also: Written in the same transaction, if the request is new.
+        """
+        identifier, moment = identifier or new_identifier(), time.time()
         subject = self._subjects.digest(user) if user is not None else None
         status: Status = "queued" if approved else "waiting"
         row = {
@@ -109,13 +128,20 @@ class Requests:
             "attempts": 0,
         }
 
-        def act(connection: Connection) -> None:
-            connection.execute(insert(RequestRow), row)
-
-        self._database.write(act)
-        return Request(
-            identifier, kind, user, subject, dict(parameters), actor, status, moment, moment, None, 0, None, None
+        same = _columns().where(
+            RequestRow.kind == kind, RequestRow.subject == subject, RequestRow.status.not_in(("done", "failed"))
         )
+
+        def act(connection: Connection) -> Request:
+            for found in connection.execute(same).fetchall() if subject is not None else ():
+                if found[4] == row["parameters"]:
+                    return Request(*found)
+            connection.execute(insert(RequestRow), row)
+            for write in also:
+                write(connection)
+            return Request(*connection.execute(_columns().where(RequestRow.id == identifier)).one())
+
+        return self._database.write(act)
 
     def get(self, identifier: str) -> Request | None:
         """A request with its steps."""
@@ -127,7 +153,7 @@ class Requests:
             if row is None:
                 return None
             done = connection.execute(steps.order_by(StepRow.at, StepRow.name)).fetchall()
-            return Request(*row, steps=tuple(Step(*step) for step in done))
+            return replace(Request(*row), steps=tuple(Step(*step) for step in done))
 
         return self._database.read(act)
 
@@ -152,9 +178,9 @@ class Requests:
         wanted = wanted.order_by(RequestRow.created.desc(), RequestRow.id)
         return [Request(*row) for row in self._database.read(lambda connection: connection.execute(wanted).fetchall())]
 
-    def approve(self, identifier: str) -> bool:
+    def approve(self, identifier: str, *, also: Also | None = None) -> bool:
         """Let a waiting request go on; say whether it was waiting."""
-        return self._change(identifier, RequestRow.status == "waiting", status="queued")
+        return self._change(identifier, RequestRow.status == "waiting", also, status="queued")
 
     # ---- for the runner ------------------------------------------------------------------------------------------
 
@@ -192,7 +218,7 @@ class Requests:
         return self._change(identifier, RequestRow.owner == owner, **values)
 
     def step_done(self, identifier: str, owner: str, name: str, outcome: Mapping[str, Any]) -> None:
-        """Record that a step is done.
+        """Record that a step is done; attempts are counted anew.
 
         Raises:
             LeaseLostError: Somebody else has taken the job up.
@@ -203,45 +229,75 @@ class Requests:
             connection.execute(delete(StepRow).where(StepRow.request_id == identifier, StepRow.name == name))
             row = {"request_id": identifier, "name": name, "at": time.time(), "outcome": dict(outcome)}
             connection.execute(insert(StepRow), row)
+            connection.execute(update(RequestRow).where(RequestRow.id == identifier).values(attempts=0))
 
         self._database.write(act, repeatable=True)
 
-    def finish(self, identifier: str, owner: str, proof: Mapping[str, Any], *, nameless: bool = False) -> None:
+    def finish(
+        self,
+        identifier: str,
+        owner: str,
+        proof: Mapping[str, Any],
+        *,
+        nameless: bool = False,
+        also: Also | None = None,
+    ) -> None:
         """Report a job done, with its proof; ``nameless`` takes the person's id out of the request.
 
         Raises:
             LeaseLostError: Somebody else has taken the job up.
         """
-        self._end(identifier, owner, status="done", proof=dict(proof), **({"user_id": None} if nameless else {}))
+        name = {"user_id": None} if nameless else {}
+        self._end(identifier, owner, also, status="done", proof=dict(proof), **name)
 
-    def fail(self, identifier: str, owner: str, reason: str) -> None:
+    def finish_with(self, identifiers: Sequence[str], proof: Mapping[str, Any]) -> int:
+        """Report requests done that another job has done too; those that somebody works at or that ended are left.
+
+        Returns:
+            How many were.
+        """
+        idle = RequestRow.status.in_(("waiting", "queued"))
+        act = update(RequestRow).where(RequestRow.id.in_(identifiers), idle)
+        act = act.values(status="done", proof=dict(proof), changed=time.time())
+        return self._database.write(lambda connection: connection.execute(act).rowcount, repeatable=True)
+
+    def fail(self, identifier: str, owner: str, reason: str, *, also: Also | None = None) -> None:
         """Report that a job cannot be done.
 
         Raises:
             LeaseLostError: Somebody else has taken the job up.
         """
-        self._end(identifier, owner, status="failed", reason=reason)
+        self._end(identifier, owner, also, status="failed", reason=reason)
 
     def release(self, identifier: str, owner: str) -> bool:
         """Give a job back to the queue as it is, for an orderly end of the process."""
         return self._change(identifier, RequestRow.owner == owner, status="queued", owner=None, lease_until=None)
 
-    def retry(self, identifier: str) -> bool:
+    def retry(self, identifier: str, *, also: Also | None = None) -> bool:
         """Queue a failed request again; its done steps stay done."""
-        return self._change(identifier, RequestRow.status == "failed", status="queued", reason=None)
+        return self._change(identifier, RequestRow.status == "failed", also, status="queued", reason=None, attempts=0)
 
-    def _end(self, identifier: str, owner: str, **values: Any) -> None:
+    def _end(self, identifier: str, owner: str, also: Also | None, **values: Any) -> None:
         def act(connection: Connection) -> None:
             _still(connection, identifier, owner)
             ended = update(RequestRow).where(RequestRow.id == identifier)
             connection.execute(ended.values(changed=time.time(), doing=None, owner=None, lease_until=None, **values))
+            if also is not None:
+                also(connection)
 
         self._database.write(act)
 
-    def _change(self, identifier: str, where: Any, **values: Any) -> bool:
+    def _change(self, identifier: str, where: Any, also: Also | None = None, **values: Any) -> bool:
         values.setdefault("changed", time.time())
         act = update(RequestRow).where(RequestRow.id == identifier, where).values(**values)
-        return self._database.write(lambda connection: connection.execute(act).rowcount > 0, repeatable=True)
+
+        def write(connection: Connection) -> bool:
+            changed = connection.execute(act).rowcount > 0
+            if changed and also is not None:
+                also(connection)
+            return changed
+
+        return self._database.write(write, repeatable=also is None)
 
 
 def _columns() -> Any:

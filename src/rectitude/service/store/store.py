@@ -13,7 +13,7 @@ from rectitude.service.store.database import Database
 from rectitude.service.store.events import Events
 from rectitude.service.store.keys import Keys
 from rectitude.service.store.migrating import migrate
-from rectitude.service.store.people import People, Subjects, _replace
+from rectitude.service.store.people import People, Subjects, replace_rows
 from rectitude.service.store.queue import Requests
 from rectitude.service.store.tables import ServedRow, SettingRow
 from rectitude.service.store.trail import Trail
@@ -97,7 +97,7 @@ class Store(Events, People):
     def serve(self, slot: str, path: str) -> None:
         """Put a run into a slot."""
         row = {"slot": slot, "path": str(path), "since": time.time()}
-        self.database.write(lambda connection: _replace(connection, ServedRow, [row]), repeatable=True)
+        self.database.write(lambda connection: replace_rows(connection, ServedRow, [row]), repeatable=True)
 
     # ---- settings ------------------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class Store(Events, People):
     def set_setting(self, name: str, value: str) -> None:
         """Keep a value."""
         row = {"name": name, "value": value}
-        self.database.write(lambda connection: _replace(connection, SettingRow, [row]), repeatable=True)
+        self.database.write(lambda connection: replace_rows(connection, SettingRow, [row]), repeatable=True)
 
     def setting_or(self, name: str, make: Callable[[], str]) -> str:
         """A value, made and kept where there is none; all processes get the same one."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, RowMapping, insert, select
 
-from rectitude.service.store.database import Database
+from rectitude.service.store.database import Also, Database
 from rectitude.service.store.people import Subjects
 from rectitude.service.store.tables import TrailRow
 
@@ -82,31 +82,46 @@ class Trail:
             user: External id of the person it concerns; only the digest is written.
             details: Nothing that names a person.
         """
-        self.add_of_subject(actor, action, self._subjects.digest(user) if user is not None else None, details)
+        self._database.write(self.entry(actor, action, user=user, details=details))
 
-    def add_of_subject(
-        self, actor: str, action: str, subject: str | None, details: Mapping[str, Any] | None = None
-    ) -> None:
-        """Append an entry about whoever has this digest."""
+    def entry(
+        self,
+        actor: str,
+        action: str,
+        *,
+        user: str | None = None,
+        subject: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> Also:
+        """An entry to be written in the transaction of what it tells of.
+
+        Args:
+            actor: Who.
+            action: What.
+            user: External id of the person it concerns, of which the digest is written.
+            subject: That digest, where the name is not known any more.
+            details: Nothing that names a person.
+        """
         told = json.dumps(dict(details or {}), sort_keys=True, ensure_ascii=False)
+        digest = self._subjects.digest(user) if user is not None else subject
         newest = select(TrailRow.seq, TrailRow.hash).order_by(TrailRow.seq.desc()).limit(1)
 
         def act(connection: Connection) -> None:
             if not self._database.is_sqlite:  # SQLite has one writer anyway
                 connection.exec_driver_sql("LOCK TABLE trail IN EXCLUSIVE MODE")
-            seq, previous = connection.execute(newest).first() or (0, _FIRST)
+            seq, previous = connection.execute(newest).tuples().first() or (0, _FIRST)
             row = {
                 "seq": seq + 1,
                 "at": time.time(),
                 "actor": actor,
                 "action": action,
-                "subject": subject,
+                "subject": digest,
                 "details": told,
                 "previous": previous,
             }
             connection.execute(insert(TrailRow), row | {"hash": _hash(row)})
 
-        self._database.write(act)
+        return act
 
     def page(self, after: int = 0, limit: int = 100, subject: str | None = None) -> list[Entry]:
         """Entries in their order, all or those about one person."""
@@ -127,11 +142,9 @@ class Trail:
 
     def verify(self) -> Verified:
         """Compute the whole chain again."""
-        columns = list(TrailRow.__table__.columns)
         count, previous = 0, _FIRST
         while True:
-            wanted = select(*columns).where(TrailRow.seq > count).order_by(TrailRow.seq).limit(_PAGE)
-            rows = self._database.read(lambda connection, wanted=wanted: connection.execute(wanted).mappings().all())
+            rows = self._database.read(_next(count))
             for found in rows:
                 row = dict(found)
                 kept = row.pop("hash")
@@ -140,6 +153,11 @@ class Trail:
                 count, previous = count + 1, kept
             if len(rows) < _PAGE:
                 return Verified(count, previous, None)
+
+
+def _next(after: int) -> Callable[[Connection], Sequence[RowMapping]]:
+    wanted = select(*TrailRow.__table__.columns).where(TrailRow.seq > after).order_by(TrailRow.seq).limit(_PAGE)
+    return lambda connection: connection.execute(wanted).mappings().all()
 
 
 def _hash(row: Mapping[str, Any]) -> str:
