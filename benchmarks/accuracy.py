@@ -87,19 +87,24 @@ def train(cell: Cell, grid: dict[str, Any], out: Path) -> None:
 
 def run_all(todo: list[Cell], jobs: int, arguments: list[str], script: str = __file__) -> None:
     """One process a cell, ``jobs`` at a time, one thread each."""
+    run_each([["--cell", cell.table, cell.model, str(cell.seed)] for cell in todo], jobs, arguments, script)
+
+
+def run_each(todo: list[list[str]], jobs: int, arguments: list[str], script: str) -> None:
+    """One process for each list of further arguments."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     waiting, running = list(todo), []
     while waiting or running:
         while waiting and len(running) < jobs:
-            cell = waiting.pop(0)
-            command = [sys.executable, script, *arguments, "--cell", cell.table, cell.model, str(cell.seed)]
-            running.append((cell, subprocess.Popen(command, env=environment)))
+            further = waiting.pop(0)
+            command = [sys.executable, script, *arguments, *further]
+            running.append((further, subprocess.Popen(command, env=environment)))
         time.sleep(0.2)
-        for cell, process in list(running):
+        for further, process in list(running):
             if process.poll() is not None:
-                running.remove((cell, process))
+                running.remove((further, process))
                 if process.returncode:
-                    print(f"{cell.name} failed with exit code {process.returncode}", file=sys.stderr)
+                    print(f"{' '.join(further)} failed with exit code {process.returncode}", file=sys.stderr)
 
 
 def gather(table: str, spec: dict[str, Any], out: Path) -> dict[str, Any]:

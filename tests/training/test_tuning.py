@@ -71,18 +71,22 @@ def divided(tiny: Dataset) -> Split:
 
 def test_the_planted_setting_is_found(tiny: Dataset, divided: Split) -> None:
     told: list[tuple[int, dict[str, Any], float]] = []
-    found = tune(tiny, divided, "steps", n_trials=15, report=lambda *trial: told.append(trial))
+    found = tune(tiny, divided, "steps", n_trials=25, report=lambda *trial: told.append(trial))
     assert found["best"]["stride"] == 1
     assert found["best"].keys() == {"stride", "flavour", "noise"}
     assert found["metric"] == "ndcg@10"
     assert found["value"] == max(trial["value"] for trial in found["trials"])
-    assert len(found["trials"]) == 15
-    assert [trial["number"] for trial in found["trials"]] == [number for number, _, _ in told] == list(range(15))
+    assert len(found["trials"]) == 25
+    assert [trial["number"] for trial in found["trials"]] == [number for number, _, _ in told] == list(range(25))
     assert [trial["settings"] for trial in found["trials"]] == [settings for _, settings, _ in told]
     for trial in found["trials"]:
         assert -2 <= trial["settings"]["stride"] <= 6
         assert trial["settings"]["flavour"] in ("sweet", "sour")
         assert 1e-4 <= trial["settings"]["noise"] <= 1e-2
+
+
+def test_the_defaults_are_tried_first(tiny: Dataset, divided: Split) -> None:
+    assert tune(tiny, divided, "steps", n_trials=1)["best"]["stride"] == Steps.Config().stride
 
 
 def test_values_are_those_of_the_validation_fold(tiny: Dataset, divided: Split) -> None:

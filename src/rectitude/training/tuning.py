@@ -12,7 +12,7 @@ from rectitude.core.errors import ConfigError, MissingExtraError
 from rectitude.data.dataset import Dataset
 from rectitude.data.split import Split
 from rectitude.evaluation.evaluator import evaluate_fold
-from rectitude.models.base import Choice, Recommender
+from rectitude.models.base import Choice, Range, Recommender
 from rectitude.models.registry import model_class
 from rectitude.training.trainer import Trainer, cut_off, pick_device, seeded
 
@@ -44,7 +44,7 @@ def tune(
     storage: str | None = None,
     report: Callable[[int, dict[str, Any], float], None] | None = None,
 ) -> dict[str, Any]:
-    """Vary what the model's ``Config.search`` names and keep what validates best.
+    """Vary what the model's ``Config.search`` names and keep what validates best; the first trial is the defaults.
 
     Args:
         dataset: For its content.
@@ -70,7 +70,8 @@ def tune(
     except ImportError as error:
         raise MissingExtraError("optuna", "tune", "Tuning") from error
     fixed = dict(settings or {})
-    space = {key: where for key, where in model_class(model).Config.search_space().items() if key not in fixed}
+    chosen = model_class(model).Config
+    space = {key: where for key, where in chosen.search_space().items() if key not in fixed}
     if not space:
         raise ConfigError(f"'{model}' has no setting left to search", fix="Give fewer settings with --set")
     split = split.development()
@@ -102,6 +103,9 @@ def tune(
         study_name=_study_name(model, dataset, split, fixed, metric, seed),
         load_if_exists=True,
     )
+    if not study.trials:
+        defaults = {key: chosen.model_fields[key].default for key in space}
+        study.enqueue_trial({key: value for key, value in defaults.items() if _inside(space[key], value)})
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))  # the same again would be drawn again
     study.optimize(objective, n_trials=n_trials)
     trials = [
@@ -111,6 +115,10 @@ def tune(
     ]
     best = study.best_trial
     return {"best": best.user_attrs["settings"], "value": best.value, "metric": metric, "trials": trials}
+
+
+def _inside(where: Range | Choice, value: Any) -> bool:
+    return value in where.options if isinstance(where, Choice) else where.low <= value <= where.high
 
 
 def _study_name(model: str, dataset: Dataset, split: Split, fixed: Mapping[str, Any], metric: str, seed: int) -> str:
