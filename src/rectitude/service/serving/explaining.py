@@ -18,6 +18,7 @@ from rectitude.service.serving.shelf import Shelf
 MOST_LEFT_OUT = 50
 """Items of a history, the latest, that are left out one at a time."""
 MOST_REASONS = 5
+_ROUNDING = 1e-5
 _LEFT_OUT = "score lost when the item is left out of the history"
 _LIKE = "likeness to the item"
 
@@ -46,7 +47,8 @@ def explained(served: ServedRun, ask: Ask, state: Any, item: str) -> dict[str, A
         scores = served.retrieval.scores(query)[0].float()
         able = bool(served.run.model.serves(query)[0])
         effects = _left_out(served, person, index, float(scores[index])) if able and served.reads_history else {}
-        by_model = any(effects.values())  # a model may read histories of strangers only
+        # A model may read histories of strangers only; what is left then is rounding.
+        by_model = max(map(abs, effects.values()), default=0.0) > _ROUNDING * float(scores.abs().max())
         effects = effects if by_model else _like(served, person, index)
         shares = {name: float(value[0]) for name, value in served.run.model.shares(query).items()} if able else {}
     candidates = served.candidates([ask], [person])
