@@ -213,6 +213,7 @@ def measure(
             "subgroup_gap": global_gap(seen.cells, task.criterion, "subgroup"),
             "local_gap_max": float(np.nanmax(seen.local)),
             "local_gap_mean": float(np.nanmean(seen.local)),
+            "chance": np.nanmax(seen.by_chance, axis=0).round(4).tolist(),
             "rounds": max((row.round for row in rows), default=0),
             "bytes_up": sum(row.up for row in rows),
             "bytes_down": sum(row.down for row in rows),
@@ -253,10 +254,34 @@ def table(lines: Sequence[dict[str, Any]], task: str, labels: Sequence[tuple[str
     return "\n".join(out)
 
 
+def floors(lines: Sequence[dict[str, Any]], task: str, labels: Sequence[tuple[str, str]]) -> str:
+    """The largest local gap beside what chance alone makes of it, and how often either is within twice the tolerance."""
+    import numpy as np
+
+    out = ["| setting | α | largest local gap | by chance alone | seeds within 2δ | exactly fair, within 2δ |"]
+    out.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for method, label in labels:
+        for alpha in TASKS[task].alphas:
+            wanted = (task, alpha, method, label)
+            found = [line for line in lines if tuple(line[k] for k in ("task", "alpha", "method", "label")) == wanted]
+            found = [line for line in found if "failed" not in line]
+            limit = 2 * float(label.split()[1]) if label[:1] in "gl" and len(label.split()) > 1 else 0.0
+            if not found or not limit:
+                continue
+            gaps = np.array([line["local_gap_max"] for line in found])
+            chance = np.array([line["chance"] for line in found])
+            out.append(
+                f"| {label} | {alpha:g} | {gaps.mean():.4f}±{gaps.std():.4f} | {chance.mean():.4f} | "
+                f"{(gaps <= limit).sum()} of {len(gaps)} | {(chance <= limit).mean():.0%} |"
+            )
+    return "\n".join(out)
+
+
 def write(lines: Sequence[dict[str, Any]], folder: Path) -> None:
     """Put tables between ``<!-- table TASK METHODS -->`` and ``<!-- end -->`` of every page of a folder.
 
-    METHODS is a comma-separated list of method names; all settings of a method are shown.
+    METHODS is a comma-separated list of method names; all settings of a method are shown. ``floors`` instead of
+    ``table`` sets the largest local gap beside what chance makes.
     """
 
     def fill(match: re.Match[str]) -> str:
@@ -264,9 +289,10 @@ def write(lines: Sequence[dict[str, Any]], folder: Path) -> None:
         known = dict.fromkeys((point.method, point.label) for point in TASKS[task].points)
         labels = [("fedavg (base)", ""), *known]
         wanted = [pair for method in methods for pair in labels if pair[0].split(" ")[0] == method]
-        return f"{match['head']}\n\n{table(lines, task, wanted)}\n\n<!-- end -->"
+        made = floors if match["what"] == "floors" else table
+        return f"{match['head']}\n\n{made(lines, task, wanted)}\n\n<!-- end -->"
 
-    marked = r"(?P<head><!-- table (?P<task>\S+) (?P<methods>\S+) -->)\n.*?<!-- end -->"
+    marked = r"(?P<head><!-- (?P<what>table|floors) (?P<task>\S+) (?P<methods>\S+) -->)\n.*?<!-- end -->"
     for page in sorted(folder.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         filled = re.sub(marked, fill, text, flags=re.DOTALL)

@@ -263,8 +263,24 @@ def test_data_that_are_not_there(refusal: Callable[..., str], tmp_path: Path) ->
     assert "no such run" in refusal("classify", tmp_path / "none", "nowhere")
 
 
+EXACT = ("--local", "none", "--set", "calibration=none", "--set", "resolution=null")
+
+
+def test_noise_that_would_not_be_worth_its_epsilon_is_refused(
+    people: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    given = ("--against", "none", "--noise", "2", "--out", tmp_path / "r")
+    said = refusal("federate", people, "-m", "fedfact-post", "--local", "0.02", *given)
+    assert "local duals, calibrators and means of cells" in said
+    assert "Add --local none --set calibration=none --set resolution=null" in said
+    assert "personal models" in refusal("federate", people, "-m", "fedfact-in", "--local", "none", *given)
+    assert "with local duals:" in refusal("federate", people, "-m", "logofair", *EXACT[2:], *given)
+    assert not (tmp_path / "r").exists()
+
+
 def test_noise_is_accounted_for_and_its_limits_said(people: Path, tmp_path: Path, answer: Callable[..., Any]) -> None:
     given = ("-m", "fedfact-post", "--clients", "3", *QUICK, "--set", "rounds=2", "--against", "none", "--noise", "2")
+    given = (*given, *EXACT)
     found = answer("federate", people, *given, "--out", tmp_path / "r")
     private = found["privacy"]
     assert private["epsilon"] > 0

@@ -7,25 +7,36 @@ import pytest
 
 from rectitude.core.errors import ConfigError
 from rectitude.federated.clients import Federation
-from rectitude.federated.frontier import Figures, compare, figures, mean_over_seeds, rivals
+from rectitude.federated.contracts import Evaluation
+from rectitude.federated.frontier import Figures, compare, figures, largest_by_chance, mean_over_seeds, rivals
 from rectitude.federated.plan import Stage
 
 CELLS = np.asarray([[[60, 20], [10, 10]], [[30, 20], [10, 40]]])
 """Rows by group, truth and decision: rates of deciding 1 are 0.3 and 0.6, accuracy 140 of 200."""
 
 
+def seen(*local: float) -> Evaluation:
+    return Evaluation(CELLS, np.asarray(local), np.full((len(local), 3), np.nan))
+
+
+def test_the_largest_gap_by_chance_is_taken_draw_by_draw() -> None:
+    each = np.array([[0.1, 0.3], [0.2, 0.0], [np.nan, np.nan]])
+    assert largest_by_chance(each)[0] == pytest.approx(0.25)
+    assert np.isnan(largest_by_chance(each[2:])).all()
+
+
 def test_figures_by_hand() -> None:
-    found = figures("m", "", CELLS, [0.1, np.nan, 0.4], "dp")
+    found = figures("m", "", seen(0.1, np.nan, 0.4), "dp")
     assert found.accuracy[0] == pytest.approx(0.7)
     assert found.global_gap[0] == pytest.approx(0.3)
     assert found.local_gap_max == 0.4
     assert found.local_gap_mean == pytest.approx(0.25)
-    assert np.isnan(figures("m", "", CELLS, [np.nan], "dp").local_gap_max)
+    assert np.isnan(figures("m", "", seen(np.nan), "dp").local_gap_max)
 
 
 def test_intervals_are_as_wide_as_the_binomial_says() -> None:
     """Given truth and group, right decisions are sums of binomials."""
-    found = figures("m", "", CELLS, [0.1], "dp")
+    found = figures("m", "", seen(0.1), "dp")
     totals, right = CELLS.sum(-1), np.stack([CELLS[:, 0, 0], CELLS[:, 1, 1]], -1)
     share = right / totals
     spread = np.sqrt((totals * share * (1 - share)).sum()) / totals.sum()

@@ -141,7 +141,7 @@ class Progress:
     def evaluation(self, stage: int, part: str) -> Evaluation:
         """What a finished stage's evaluation measured on a part."""
         found = scoped(self.arrays, f"evaluation/{stage}")
-        return Evaluation(found[f"cells/{part}"].astype(np.int64), found[f"gap/{part}"])
+        return Evaluation(found[f"cells/{part}"].astype(np.int64), found[f"gap/{part}"], found[f"chance/{part}"])
 
 
 class Coordinator:

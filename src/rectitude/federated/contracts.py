@@ -321,6 +321,13 @@ class Method(ABC):
             Class int64 [n].
         """
 
+    def unaccounted(self) -> dict[str, str]:
+        """Settings under which one row changes a reply by more than the wire says, and what they should be.
+
+        With any of them the noise of differential privacy would not be worth the ε it is said to be, and is refused.
+        """
+        return {}
+
     def probabilities(self, rows: Mapping[str, Any], shared: Arrays, personal: Arrays) -> Floats | None:
         """Class probabilities or scores float64 [n, m], where the method has any."""
         return None
@@ -333,10 +340,12 @@ class Evaluation:
     Args:
         cells: Rows by (group, true class, predicted class), summed over the clients, int64 [G, m, m].
         local: Gap of each client by the run's criterion, computed at the client, float64 [N] (NaN where undefined).
+        by_chance: What it would be, R times over, if the decisions had nothing to do with the group, float64 [N, R].
     """
 
     cells: Integers
     local: Floats
+    by_chance: Floats
 
 
 def generator(problem: Problem, *key: int) -> np.random.Generator:

@@ -127,7 +127,7 @@ class FederatedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shared = {stage: done.progress.shared(stage) for stage in range(len(stages))}
         self.model_ = FederatedModel(plan, last, shared, done.personal, scorer=scorers)
         measured = done.progress.evaluation(last, "test")
-        self.figures_: Figures = figures(self.method, "", measured.cells, measured.local.tolist(), self.criterion)
+        self.figures_: Figures = figures(self.method, "", measured, self.criterion)
         self.classes_ = np.unique(np.asarray(y))
         self.groups_, self.clients_ = federation.problem.groups, federation.problem.clients
         self.n_features_in_ = federation.problem.n_features

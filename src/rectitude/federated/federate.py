@@ -17,7 +17,7 @@ from rectitude.core.errors import ConfigError, RunError
 from rectitude.core.progress import progress_bar
 from rectitude.federated import privacy
 from rectitude.federated.clients import Federation, federation_of
-from rectitude.federated.contracts import Criterion, FairConfig, InfeasibleError, MethodConfig
+from rectitude.federated.contracts import Criterion, FairConfig, InfeasibleError, Method, MethodConfig
 from rectitude.federated.frontier import Comparison, Figures, compare, figures, rivals
 from rectitude.federated.model import FederatedModel
 from rectitude.federated.partition import Partition
@@ -291,8 +291,24 @@ def _plan(federation: Federation, request: Request, settings: MethodConfig) -> P
         request.timeout,
         patience=0.0 if request.engine == "in-process" else _JOINING,
     )
-    _ = plan.methods  # refused before any work
+    methods = plan.methods  # refused before any work
+    if request.noise is not None:
+        for method in methods:
+            _require_exact(method)
     return plan
+
+
+def _require_exact(method: Method) -> None:
+    """Refuse noise whose ε would be a guess."""
+    if beyond := method.unaccounted():
+        *others, last = beyond
+        what = f"{', '.join(others)} and {last}" if others else last
+        raise ConfigError(
+            f"{method.title} with {what}: one row can change a reply by more than the noise is made for, so that no "
+            "ε could be stated",
+            where="--noise",
+            fix=f"Add {' '.join(beyond.values())}",
+        )
 
 
 def _unknown_clients(request: Request, known: Sequence[str]) -> str:
@@ -394,7 +410,7 @@ def _write(
 
 def _judged(plan: Plan, progress: Any, stage: int) -> Figures:
     measured = progress.evaluation(stage, "test")
-    return figures(plan.stages[stage].method, "", measured.cells, measured.local.tolist(), plan.criterion)
+    return figures(plan.stages[stage].method, "", measured, plan.criterion)
 
 
 def summarise(
@@ -429,6 +445,8 @@ def summarise(
         "fold": "test",
         "groups": list(plan.problem.groups),
         "classes": list(plan.problem.classes),
+        "local_gap_max_by_chance": last.by_chance[0],
+        "local_gap_max_by_chance_interval": list(last.by_chance[1:]),
         "local_gaps": dict(zip(plan.problem.clients, last.local_gaps, strict=True)),
         "accuracy_interval": list(last.accuracy[1:]),
         "global_gap_interval": list(last.global_gap[1:]),

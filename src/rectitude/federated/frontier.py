@@ -12,7 +12,14 @@ from scipy import stats
 
 from rectitude.core.errors import ConfigError
 from rectitude.federated.clients import Federation
-from rectitude.federated.contracts import Criterion, FairConfig, FederationError, InfeasibleError, Integers
+from rectitude.federated.contracts import (
+    Criterion,
+    Evaluation,
+    FairConfig,
+    FederationError,
+    Floats,
+    InfeasibleError,
+)
 from rectitude.federated.metrics import accuracy, gap
 from rectitude.federated.plan import Plan, Stage
 from rectitude.federated.registry import METHODS, find
@@ -38,6 +45,8 @@ class Figures:
         global_gap: Gap over the union of all clients, with its ends.
         local_gaps: Each client's gap; NaN where undefined.
         seeds: Over how many seeds these are means.
+        by_chance: Mean and ends of what the largest local gap would be if decisions had nothing to do with the group;
+            NaN where that was not asked.
     """
 
     method: str
@@ -46,6 +55,7 @@ class Figures:
     global_gap: tuple[float, float, float]
     local_gaps: tuple[float, ...]
     seeds: int = 1
+    by_chance: tuple[float, float, float] = (math.nan, math.nan, math.nan)
 
     @property
     def local_gap_max(self) -> float:
@@ -71,11 +81,13 @@ class Figures:
             "local_gap_max": self.local_gap_max,
             "local_gap_mean": self.local_gap_mean,
             "local_gaps": list(self.local_gaps),
+            "local_gap_max_by_chance": self.by_chance[0],
+            "local_gap_max_by_chance_interval": list(self.by_chance[1:]),
             "seeds": self.seeds,
         }
 
 
-def figures(method: str, label: str, cells: Integers, local: Sequence[float], criterion: Criterion) -> Figures:
+def figures(method: str, label: str, seen: Evaluation, criterion: Criterion) -> Figures:
     """Figures of one evaluation, with intervals from resampling the decisions.
 
     Rows of each group and true class are kept as many as they are; their decisions are drawn again from what was
@@ -84,10 +96,10 @@ def figures(method: str, label: str, cells: Integers, local: Sequence[float], cr
     Args:
         method: Its name.
         label: Which of its settings.
-        cells: Rows by group, true class and decided class, int64 [G, m, m].
-        local: Each client's gap.
+        seen: What was measured.
         criterion: Of the gap.
     """
+    cells = seen.cells
     rng = np.random.default_rng(0)
     totals = cells.sum(-1)
     shares = cells / np.maximum(totals, 1)[..., None]
@@ -99,8 +111,21 @@ def figures(method: str, label: str, cells: Integers, local: Sequence[float], cr
         label,
         _ends(accuracy(cells), right),
         _ends(float(gap(cells, criterion)), gap(drawn, criterion)),
-        tuple(float(value) for value in local),
+        tuple(float(value) for value in seen.local),
+        by_chance=largest_by_chance(seen.by_chance),
     )
+
+
+def largest_by_chance(each: Floats) -> tuple[float, float, float]:
+    """Mean, 5th and 95th percentile of the largest of the clients' gaps by chance, which are independent, from [N, R].
+
+    NaN where no client has a gap.
+    """
+    known = each[np.isfinite(each).all(axis=1)]
+    if not len(known):
+        return math.nan, math.nan, math.nan
+    largest = known.max(axis=0)
+    return float(largest.mean()), float(np.quantile(largest, 0.05)), float(np.quantile(largest, 0.95))
 
 
 def _ends(value: float, drawn: Any) -> tuple[float, float, float]:
@@ -130,6 +155,7 @@ def mean_over_seeds(found: Sequence[Figures]) -> Figures:
         pooled([point.global_gap[0] for point in found]),
         local,
         len(found),
+        tuple(np.mean([point.by_chance for point in found], axis=0).tolist()),
     )
 
 
@@ -296,7 +322,7 @@ def _figures(
     found = {}
     for number, (key, stage) in enumerate(entries):
         measured = progress.evaluation(number, "test")
-        found[key] = figures(stage.method, stage.label, measured.cells, measured.local.tolist(), criterion)
+        found[key] = figures(stage.method, stage.label, measured, criterion)
     return found
 
 

@@ -102,3 +102,37 @@ def local_gaps(each: npt.NDArray[Any], criterion: Criterion, form: Form = "pairw
         form: As in :func:`gap`.
     """
     return gap(each, criterion, form)
+
+
+def gaps_by_chance(cells: Integers, criterion: Criterion, n_draws: int, rng: np.random.Generator) -> Floats:
+    """Gaps that the same decisions would show if they had nothing to do with the group, float64 [R].
+
+    Groups are dealt anew to the rows, as many to each as there are: among all rows for ``dp``, among the rows of each
+    true class for the others. It is what is left of the gap of a decision that is exactly fair, on this many rows.
+
+    Args:
+        cells: Counts of one client, [G, m, m].
+        criterion: What is compared.
+        n_draws: R.
+        rng: Deals.
+    """
+    if criterion == "dp":  # the true class does not matter
+        cells = np.concatenate([cells.sum(axis=1, keepdims=True), np.zeros_like(cells[:, 1:])], axis=1)
+    dealt = [_dealt(cells[:, y], n_draws, rng) for y in range(cells.shape[1])]
+    return gap(np.stack(dealt, axis=2), criterion)
+
+
+def _dealt(table: Integers, n_draws: int, rng: np.random.Generator) -> Integers:
+    """Random tables with the margins of a table [G, m], int64 [R, G, m]."""
+    groups, classes = table.shape
+    found = np.zeros((n_draws, groups, classes), np.int64)
+    left = np.repeat(table.sum(axis=0)[None], n_draws, axis=0)  # rows of each class that are still to be dealt
+    for g in range(groups - 1):
+        wanted = np.full(n_draws, table[g].sum())
+        for j in range(classes - 1):
+            found[:, g, j] = rng.hypergeometric(left[:, j], left[:, j + 1 :].sum(axis=1), wanted)
+            wanted = wanted - found[:, g, j]
+        found[:, g, -1] = wanted
+        left = left - found[:, g]
+    found[:, -1] = left
+    return found

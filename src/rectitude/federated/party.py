@@ -29,7 +29,7 @@ from rectitude.federated.contracts import (
     Wire,
     generator,
 )
-from rectitude.federated.metrics import count_cells, gap
+from rectitude.federated.metrics import count_cells, gap, gaps_by_chance
 from rectitude.federated.partition import PARTS
 from rectitude.federated.plan import Order, Plan, dump, read_arrays
 
@@ -44,10 +44,12 @@ EVALUATION = Wire(
     (
         Field("cells/*", "groups × classes × classes", "rows by group, true and predicted class", secure=True, scale=1),
         Field("gap/*", "1", "the client's own gap, which the report shows", combine="each"),
+        Field("chance/*", "draws", "what it would be if decisions had nothing to do with the group", combine="each"),
     ),
 )
 """The exchange at the end of every stage."""
-_TIES = 9  # a purpose of random numbers
+_TIES, _CHANCE = 9, 10  # purposes of random numbers
+_DRAWS = 200  # of the gap by chance
 
 
 class Store(ABC):
@@ -224,6 +226,8 @@ class Party:
             cells = count_cells(rows.y, decided, rows.a, problem.n_groups, problem.n_classes)
             reply[f"cells/{part}"] = cells
             reply[f"gap/{part}"] = np.asarray(gap(cells, self.plan.criterion), np.float64)
+            rng = generator(problem, _CHANCE, data.index)
+            reply[f"chance/{part}"] = gaps_by_chance(cells, self.plan.criterion, _DRAWS, rng)
         return reply
 
     # ---- what leaves the client ----------------------------------------------------------------------------------

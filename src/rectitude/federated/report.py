@@ -269,6 +269,14 @@ def _clients(run: ReportInput) -> list[Markup]:
                 blocks.append(chart(small_multiples(title, description, panels, axis, of="Client")))
         if not blocks:
             blocks.append(chart(dots_with_intervals(title, description, dots, axis, of="Client")))
+    if math.isfinite(last.by_chance[0]):
+        mean, low, high = (number(value, 3) for value in last.by_chance)
+        blocks.append(
+            prose(
+                f"On so few test rows chance alone makes gaps: had these decisions nothing to do with the group, the "
+                f"largest of them would be {mean} on average, and {low} to {high} nine times out of ten."
+            )
+        )
     if unknown:
         blocks.append(prose(f"No gap is defined where fewer than two groups have rows for it: {', '.join(unknown)}."))
     return blocks
@@ -296,8 +304,7 @@ def _messages(run: ReportInput) -> list[Markup]:
         blocks.append(
             prose(
                 f"Noise on counts and duals: ε = {number(spent['epsilon'], 2)} at δ = {spent['delta']:g} for one row "
-                f"more or less. It does not cover {', '.join(spent['not_covered'])}, the final evaluation, or what "
-                "a client first fits on its rows (calibrators, its own duals)."
+                f"more or less. It does not cover {', '.join(spent['not_covered'])} or the final evaluation."
             )
         )
     return blocks

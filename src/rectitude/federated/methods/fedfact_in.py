@@ -119,8 +119,15 @@ class FedFACTIn(FedAvg):
         require_fair(self.config, problem)
         self.events = events_of(self.config.criterion, problem.n_classes)
 
-    def step(self, duals: Floats, rates: Floats, counts: Floats, tolerance: float | None) -> tuple[Floats, Floats]:
-        """New duals [C, E] and the shift they cause [G, E].
+    def unaccounted(self) -> dict[str, str]:
+        """What a client decides with its own model or under its own duals follows from its rows together."""
+        found = {"local duals": "--local none"} if self.config.local_tolerance is not None else {}
+        return found | ({"personal models": "--set personal=false"} if self.config.personal else {})
+
+    def step(
+        self, duals: Floats, rates: Floats, counts: Floats, tolerance: float | None
+    ) -> tuple[Floats, Floats, Floats]:
+        """New duals [C, E], the shift they cause [G, E], and the disparities they answer [C, E].
 
         Args:
             duals: Before, [C, E], or empty for none yet.
@@ -131,12 +138,12 @@ class FedFACTIn(FedAvg):
         weights = contrasts(counts, self.events, self.config.form)
         if duals.size == 0:
             duals = np.zeros((weights.shape[0], weights.shape[2]))
+        disparity = np.einsum("cge,ge->ce", weights, rates) / max(float(counts.sum()), 1.0)
         if tolerance is not None:
-            disparity = np.einsum("cge,ge->ce", weights, rates) / max(float(counts.sum()), 1.0)
             curvature = np.diag(first_curvature(weights, counts, self.events)).reshape(duals.shape)
             step = self.config.dual_step / np.maximum(curvature, 1e-9)
             duals = gradient_step(duals, disparity, tolerance, self.config.bound, step)
-        return duals, shifts(duals, weights)
+        return duals, shifts(duals, weights), disparity
 
     def server(self) -> ServerHalf:
         """Averages models and moves λ."""
@@ -196,9 +203,8 @@ class InServer(AveragingServer):
         """Weighted mean of the models, and a step of λ."""
         counts, rates = (np.asarray(combined.fields[name], np.float64) for name in ("counts", "rates"))
         super().take(exchange, combined)
-        self.duals, self.shift = self.method.step(self.duals, rates, counts, self.method.config.global_tolerance)
-        weights = contrasts(counts, self.method.events, self.method.config.form)
-        disparity = np.einsum("cge,ge->ce", weights, rates) / max(float(counts.sum()), 1.0)
+        tolerance = self.method.config.global_tolerance
+        self.duals, self.shift, disparity = self.method.step(self.duals, rates, counts, tolerance)
         self.disparities.append(float(np.abs(disparity).max(initial=0.0)))
 
     def notes(self) -> dict[str, Any]:
@@ -234,7 +240,7 @@ class InClient(ClientHalf):
         mix = self._mixture(float(state.get("mix", np.asarray(0.5))), *losses)
         chosen = (mix * guesses[0] + (1 - mix) * guesses[1]).argmax(axis=1)
         rates = self.member @ (self.phi * (chosen[:, None] == method.events.predicted))
-        duals, shift = method.step(state.get("nu", np.zeros((0, 0))), rates, self.counts, self.tolerance)
+        duals, shift, _ = method.step(state.get("nu", np.zeros((0, 0))), rates, self.counts, self.tolerance)
         gradient = cost_gradient(self._costs(message["shift"] + shift))
         number = int(message["round"])
         trained, moments = method.train(shared, self.data, gradient, round=number, moments=_moments(state, "shared/"))

@@ -161,6 +161,13 @@ class FedFACTPost(Method):
         odds = self.config.criterion in ("eo", "eo_full")
         return self.config.decisions == "randomised" or (self.config.decisions == "auto" and odds)
 
+    def unaccounted(self) -> dict[str, str]:
+        """Local duals, calibrators and means of cells all follow from a client's rows together."""
+        config = self.config
+        found = {"local duals": "--local none"} if config.local_tolerance is not None else {}
+        found |= {"calibrators": "--set calibration=none"} if config.calibration != "none" else {}
+        return found | ({"means of cells": "--set resolution=null"} if config.resolution is not None else {})
+
     def contrasts(self, counts: Floats) -> Floats:
         """Weights W [C, G, E] for the counts [G, m] of all rows or of a client's own."""
         return contrasts(counts, self.events, self.config.form)
