@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import polars as pl
 import pytest
 
 import rectitude
-from rectitude.core.errors import ConfigError, DataError
+from rectitude.core.errors import ConfigError, DataError, RectitudeError
 from rectitude.data.dataset import Dataset
 from rectitude.data.readers import write_folder
 from rectitude.encoders.attributes import encode_attributes
@@ -227,3 +228,13 @@ def test_the_text_encoder_and_its_int8_form_agree(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1.0, atol=1e-5)
     assert whole[0] @ whole[1] > whole[0] @ whole[2] + 0.1
     assert ((whole * small).sum(1) > 0.9).all()
+
+
+@pytest.mark.parametrize(
+    ("encoder", "package"), [("timm:resnet18", "timm"), ("open_clip:ViT-B-32/x", "open_clip_torch")]
+)
+def test_libraries_of_other_networks_are_named_where_missing(encoder: str, package: str) -> None:
+    if importlib.util.find_spec(package.removesuffix("_torch")):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(RectitudeError, match=f"pip install {package}"):
+        ImageEncoder(encoder).encode([(picture((1, 2, 3)), "one")])

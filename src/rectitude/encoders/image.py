@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rectitude.core.errors import ConfigError, DataError, MissingExtraError
+from rectitude.core.errors import ConfigError, DataError, MissingExtraError, RectitudeError
 from rectitude.encoders.cache import key_of
 
 DEFAULT = "efficientnet-lite0"
@@ -126,11 +126,18 @@ def _efficientnet(name: str, device: str) -> Any:
     return forward
 
 
+def _missing(package: str, encoder: str) -> RectitudeError:
+    return RectitudeError(
+        f"The encoder {encoder} needs the package '{package}', which is not installed",
+        fix=f"Install it with: pip install {package}",
+    )
+
+
 def _timm(name: str, device: str) -> Any:
     try:
         import timm
     except ImportError as error:
-        raise MissingExtraError("timm", "image", f"The encoder timm:{name}") from error
+        raise _missing("timm", f"timm:{name}") from error
     import torch
 
     folder = Path(name).expanduser()
@@ -153,12 +160,14 @@ def _open_clip(name: str, device: str) -> Any:
     try:
         import open_clip
     except ImportError as error:
-        raise MissingExtraError("open_clip", "image", f"The encoder open_clip:{name}") from error
+        raise _missing("open_clip_torch", f"open_clip:{name}") from error
     import torch
 
     architecture, _, weights = name.partition("/")
+    if not weights:  # the library would go on with random ones
+        raise ConfigError(f"open_clip:{name} names no weights", fix=f"Give a tag or a file: open_clip:{name}/openai")
     try:
-        network, _, prepare = open_clip.create_model_and_transforms(architecture, pretrained=weights or None)
+        network, _, prepare = open_clip.create_model_and_transforms(architecture, pretrained=weights)
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"The weights of open_clip:{name} are not here: {str(error).splitlines()[0]}") from error
     network = network.eval().to(device)
