@@ -11,6 +11,7 @@ from rectitude.service.rights.runner import Jobs
 from rectitude.service.store import Store
 
 if TYPE_CHECKING:
+    from rectitude.service.serving.served import ServedRun
     from rectitude.service.serving.shelf import Shelf
 
 
@@ -37,7 +38,7 @@ class Service:
     limiter: Limiter = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.jobs = Jobs(self.store, self.config)
+        self.jobs = Jobs(self)
         self.keys = KeyRing(self.store)
         self.sessions = Sessions.of(self.store, self.config)
         self.limiter = Limiter(self.config.burst)
@@ -50,6 +51,17 @@ class Service:
             StoreError: The store cannot be opened.
         """
         return cls(config, Store.open(config.store))
+
+    def served(self, slot: str) -> ServedRun | None:
+        """The run this process serves in a slot; None where it serves none there."""
+        shelf = getattr(self, "shelf", None)
+        return shelf[slot] if shelf is not None and slot in shelf else None
+
+    def follow(self) -> None:
+        """Serve at once what the store says is in each slot."""
+        shelf = getattr(self, "shelf", None)
+        if shelf is not None:
+            shelf.follow()
 
     def close(self) -> None:
         """End the jobs in an orderly way and let go of the store."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from rectitude.service.store.database import Database
 from rectitude.service.store.people import Subjects
@@ -228,7 +227,8 @@ class Events:
         rows = self.database.read(lambda connection: connection.execute(wanted).fetchall())
         return [StoredEvent(row[0], Event(*row[1:])) for row in rows]
 
-
-def now() -> float:
-    """Seconds since 1970."""
-    return time.time()
+    def events_of(self, user: str) -> tuple[int, float | None, float | None]:
+        """How many events a person has, and when the first and the last happened."""
+        wanted = select(func.count(), func.min(EventRow.at), func.max(EventRow.at)).where(EventRow.user_id == user)
+        count, first, last = self.database.read(lambda connection: connection.execute(wanted).one())
+        return int(count), first, last

@@ -9,13 +9,14 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from rectitude.core.errors import did_you_mean
-from rectitude.service.store.database import Database, StoreError
+from rectitude.service.store.database import Also, Database, StoreError
 from rectitude.service.store.people import Subjects
 from rectitude.service.store.tables import KeyRow
 
@@ -58,8 +59,16 @@ class Keys:
     def __init__(self, database: Database, subjects: Subjects) -> None:
         self._database, self._subjects = database, subjects
 
-    def make(self, name: str, role: Role, user: str | None = None) -> tuple[KeyInfo, str]:
+    def make(
+        self, name: str, role: Role, user: str | None = None, *, told: Callable[[KeyInfo], Also] | None = None
+    ) -> tuple[KeyInfo, str]:
         """A new key and its text, which is never shown again.
+
+        Args:
+            name: What it is for.
+            role: What it may do.
+            user: Whom a person's key belongs to.
+            told: Makes an entry of the trail, to be written with it.
 
         Raises:
             StoreError: The role is unknown, a person's key names nobody, or another names somebody.
@@ -86,6 +95,8 @@ class Keys:
 
         def act(connection: Connection) -> None:
             connection.execute(insert(KeyRow), row)
+            if told is not None:
+                told(info)(connection)
 
         self._database.write(act)
         return info, f"{_PREFIX}{identifier}_{secret}"
@@ -124,10 +135,17 @@ class Keys:
         wanted = select(func.count()).select_from(KeyRow).where(KeyRow.revoked.is_(None))
         return bool(self._database.read(lambda connection: connection.execute(wanted).scalar()))
 
-    def revoke(self, identifier: str) -> bool:
+    def revoke(self, identifier: str, *, also: Also | None = None) -> bool:
         """Make a key open nothing; say whether it did before."""
-        act = update(KeyRow).where(KeyRow.id == identifier, KeyRow.revoked.is_(None)).values(revoked=time.time())
-        return self._database.write(lambda connection: connection.execute(act).rowcount > 0, repeatable=True)
+        revoked = update(KeyRow).where(KeyRow.id == identifier, KeyRow.revoked.is_(None)).values(revoked=time.time())
+
+        def act(connection: Connection) -> bool:
+            there = connection.execute(revoked).rowcount > 0
+            if there and also is not None:
+                also(connection)
+            return there
+
+        return self._database.write(act, repeatable=also is None)
 
 
 def _columns(*more: Any) -> Any:

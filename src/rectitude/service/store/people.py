@@ -106,8 +106,8 @@ class People:
         wanted = select(UserRow.id, UserRow.facts).where(UserRow.id > after).order_by(UserRow.id).limit(limit)
         return [UserFacts(*row) for row in self.database.read(lambda connection: connection.execute(wanted).fetchall())]
 
-    def forget_fact(self, user: str, name: str) -> bool:
-        """Remove one fact of a person; say whether it was there."""
+    def forgetting(self, user: str, name: str) -> Callable[[Connection], bool]:
+        """Removes one fact of a person, as a part of a transaction; says whether it was there."""
 
         def act(connection: Connection) -> bool:
             row = connection.execute(select(UserRow.facts).where(UserRow.id == user)).first()
@@ -117,7 +117,7 @@ class People:
             connection.execute(update(UserRow).where(UserRow.id == user).values(facts=facts, changed=time.time()))
             return True
 
-        return self.database.write(act, repeatable=True)
+        return act
 
     def delete_user(self, user: str) -> bool:
         """Remove what is known of a person besides what they did; say whether something was."""

@@ -77,6 +77,17 @@ def new_identifier() -> str:
     return secrets.token_hex(16)
 
 
+def recording(identifier: str, name: str, outcome: Mapping[str, Any]) -> Also:
+    """Records a step as done, as a part of a transaction."""
+
+    def act(connection: Connection) -> None:
+        connection.execute(delete(StepRow).where(StepRow.request_id == identifier, StepRow.name == name))
+        row = {"request_id": identifier, "name": name, "at": time.time(), "outcome": dict(outcome)}
+        connection.execute(insert(StepRow), row)
+
+    return act
+
+
 class Requests:
     """The requests of a store.
 
@@ -226,9 +237,7 @@ class Requests:
 
         def act(connection: Connection) -> None:
             _still(connection, identifier, owner)
-            connection.execute(delete(StepRow).where(StepRow.request_id == identifier, StepRow.name == name))
-            row = {"request_id": identifier, "name": name, "at": time.time(), "outcome": dict(outcome)}
-            connection.execute(insert(StepRow), row)
+            recording(identifier, name, outcome)(connection)
             connection.execute(update(RequestRow).where(RequestRow.id == identifier).values(attempts=0))
 
         self._database.write(act, repeatable=True)
