@@ -38,6 +38,7 @@ def test_every_verb_is_there() -> None:
     others = {"fit", "evaluate", "compare", "recommend", "export", "report", "tune", "models", "doctor", "demo"}
     others |= {"federate", "classify"}
     others |= {"audit", "encode", "unlearn attribute", "reproduce"}
+    others |= {"serve", "keys make", "keys list", "keys revoke"}
     others |= {f"plan {verb}" for verb in ("schema", "fit", "for", "report")}
     others |= {f"route {verb}" for verb in ("ask", "cascade", "negotiate", "serve", "audit", "priors", "import")}
     assert verbs == data | others

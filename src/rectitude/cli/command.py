@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from rectitude.cli.console import Stopped, fail
 from rectitude.core.errors import RectitudeError
 
-_AFTER = {"data": "", "unlearn": "audit", "plan": "classify", "route": "plan"}
+_AFTER = {"data": "", "unlearn": "audit", "plan": "classify", "route": "plan", "keys": "serve"}
 """Groups, which typer would list last, and the verb each is listed after."""
 
 _CLOSED_PIPE, _STOPPED = 141, 130  # what shells report for SIGPIPE and SIGINT

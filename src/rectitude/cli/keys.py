@@ -47,7 +47,7 @@ def make(
     """
     from rectitude.service.rights.keeping import make_key
 
-    with _open(store) as opened:
+    with _open(store, make=True) as opened:
         key, text = make_key(opened, _ACTOR, name, role, user)
     if as_json:
         emit({**_told(key), "key": text})
@@ -95,14 +95,14 @@ def revoke(
         tell(f"Revoked {identifier}")
 
 
-def _open(url: str) -> Store:
+def _open(url: str, *, make: bool = False) -> Store:
     from rectitude.core.errors import MissingExtraError
 
     try:
         from rectitude.service.store import Store
     except ImportError as error:
         raise MissingExtraError(str(error.name), "serve", "The service's store") from error
-    return Store.open(url)
+    return Store.open(url, make=make)
 
 
 def _told(key: KeyInfo) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from rectitude.cli.evaluate import evaluate
 from rectitude.cli.export import export
 from rectitude.cli.federate import federate
 from rectitude.cli.fit import fit
+from rectitude.cli.keys import keys
 from rectitude.cli.models import models
 from rectitude.cli.plan import plan
 from rectitude.cli.recommend import recommend
@@ -62,7 +63,7 @@ def rectitude(
     """
 
 
-for group, name in ((data, "data"), (unlearn, "unlearn"), (plan, "plan"), (route, "route")):
+for group, name in ((data, "data"), (unlearn, "unlearn"), (plan, "plan"), (route, "route"), (keys, "keys")):
     app.add_typer(group, name=name)
 VERBS = (encode, fit, tune, evaluate, compare, audit, recommend, export, report, serve, reproduce, federate, classify)
 for verb in (*VERBS, models, doctor, demo):

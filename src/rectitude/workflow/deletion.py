@@ -211,9 +211,14 @@ def _repaired(
     if parent.model.trained_by == "fit":
         source = "its data" if read.split is not None else f"the run's own history ({read.why_not})"
         return "solved again", _solved(parent, read, gone), f"a model solved by a formula; solved from {source}"
-    if retrain and read.dataset is not None and read.split is not None:
-        return "trained again", _trained(parent, read.dataset, target), "configured so"
-    why = f"its data cannot be read again: {read.why_not}" if retrain else "configured so"
+    unlearnt = [name for remedy in parent.config.get("remedies", ()) for name in remedy.get("attributes", ())]
+    why = "configured so"
+    if retrain and unlearnt:
+        why = f"training again would undo that {', '.join(unlearnt)} was unlearnt"
+    elif retrain and read.dataset is not None:
+        return "trained again", _trained(parent, read.dataset, target), why
+    elif retrain:
+        why = f"its data cannot be read again: {read.why_not}"
     return "vectors removed", _emptied(parent, read, gone), why
 
 

@@ -61,14 +61,15 @@ class Database:
 
     Args:
         url: ``sqlite:///path`` or ``postgresql://…``.
+        make: Make a file that is not there.
 
     Raises:
-        StoreError: The URL is of another kind or malformed.
+        StoreError: The URL is of another kind or malformed, or there is no such file.
         MissingExtraError: The driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
-        self.engine = _engine(url)
+    def __init__(self, url: str, *, make: bool = True) -> None:
+        self.engine = _engine(url, make)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -197,6 +198,11 @@ class Database:
             with connection.begin():
                 yield connection
 
+    @property
+    def place(self) -> str:
+        """Where it is, without the password."""
+        return self.engine.url.render_as_string(hide_password=True)
+
     def close(self) -> None:
         """End the writer after what is queued, and all connections."""
         with self._lock:
@@ -207,7 +213,7 @@ class Database:
         self.engine.dispose()
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, make: bool) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -217,7 +223,7 @@ def _engine(url: str) -> Engine:
         if kind == "sqlite":
             if not parsed.database or parsed.database == ":memory:":
                 raise StoreError("The store needs a file, so that it survives a restart", fix="Write sqlite:///FILE")
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            _own_file(Path(parsed.database), make)
             engine = create_engine(parsed, connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000})
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
@@ -229,6 +235,17 @@ def _engine(url: str) -> Engine:
     except NoSuchModuleError as error:
         raise StoreError(f"There is no database '{kind}'", fix="Write sqlite:///FILE or postgresql://…") from error
     raise StoreError(f"The store cannot be kept in '{kind}'", fix="Write sqlite:///FILE or postgresql://…")
+
+
+def _own_file(path: Path, make: bool) -> None:
+    """Make the database's file for its owner alone; SQLite gives its log the same rights."""
+    if not make and not path.exists():
+        raise StoreError("There is no such store", where=str(path), fix="Name the one given to 'rectitude serve'")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(0o600)
+    except OSError as error:
+        raise StoreError(f"The store's file cannot be written: {error.strerror}", where=str(path)) from error
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:
@@ -250,7 +267,8 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-_FULL = ("database or disk is full", "disk I/O error")
+_FULL = ("database or disk is full", "disk I/O error", "No space left", "file too large")
+_NO_STORE = "file is not a database"
 _AWAY = ("database is locked", "unable to open database file")
 _PASSING = {"40001", "40P01", "57P01", "57P02", "57P03", "55P03"}
 """SQLSTATE of failures that pass: conflicts of transactions, shutting down, starting up."""
@@ -266,6 +284,8 @@ def explain(error: Exception) -> RectitudeError:
     text, state = str(cause), getattr(cause, "sqlstate", None)
     if any(part in text for part in _FULL) or state == "53100":
         return StoreFullError("The store's disk is full", fix="Free some space; nothing that was acknowledged is lost")
+    if _NO_STORE in text:
+        return StoreError("This file is not a store", fix="Give another file with --store")
     passing = error.connection_invalidated or state in _PASSING or any(part in text for part in _AWAY)
     if passing or (type(cause).__name__ == "OperationalError" and state is None and "no such" not in text):
         return StoreUnavailableError("The store's database does not answer", fix="Try again in a moment")

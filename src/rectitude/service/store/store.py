@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, insert, select
 
-from rectitude.service.store.database import Database
+from rectitude.service.store.database import Database, StoreUnavailableError
 from rectitude.service.store.events import Events
 from rectitude.service.store.keys import Keys
 from rectitude.service.store.migrating import migrate
@@ -49,21 +49,25 @@ class Store(Events, People):
         self.trail = Trail(database, self.subjects)
 
     @classmethod
-    def open(cls, url: str) -> Store:
-        """Open a store, making it or bringing its tables up to date.
+    def open(cls, url: str, *, make: bool = True) -> Store:
+        """Open a store, bringing its tables up to date.
 
         Args:
             url: ``sqlite:///path`` or ``postgresql://…``.
+            make: Make a file that is not there.
 
         Raises:
-            StoreError: The URL is wrong, or the store was made by a newer version.
+            StoreError: The URL is wrong, the file is no store, or the store was made by a newer version.
             StoreUnavailableError: The database does not answer.
             MissingExtraError: The driver is not installed.
         """
-        database = Database(url)
+        database = Database(url, make=make)
         try:
             migrate(database)
             return cls(database)
+        except StoreUnavailableError as error:
+            database.close()
+            raise StoreUnavailableError(error.what, where=database.place, fix="Is it running?") from error
         except BaseException:
             database.close()
             raise
