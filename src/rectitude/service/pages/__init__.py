@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from rectitude.service.pages import audit, compare, door, explore, runs
+from rectitude.service.pages import audit, compare, door, explore, me, plan, route, runs
 from rectitude.service.pages.door import error_page
 
 __all__ = ["error_page", "is_page", "router"]
@@ -21,6 +21,6 @@ def is_page(path: str) -> bool:
 def router() -> APIRouter:
     """All pages."""
     made = APIRouter(include_in_schema=False)
-    for module in (door, explore, compare, audit, runs):
+    for module in (door, explore, compare, audit, me, plan, route, runs):
         made.include_router(module.router)
     return made

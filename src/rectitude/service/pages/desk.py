@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 RUN_COOKIE = "run"
 _YEAR = 31_536_000
 
-Staff = Annotated[Principal, require("read", "write")]
+Staff = Annotated[Principal, require("read")]
 """Those who answer for a run."""
-Anyone = Annotated[Principal, require("read", "write", "person")]
+Anyone = Annotated[Principal, require("read", "person")]
 """Those, and the people recommended to."""
 
 _WORDS = {
@@ -76,6 +76,8 @@ def run_in_use(request: Request, given: str | None, slots: Sequence[str]) -> str
 
 def words_for(request: Request, principal: Principal) -> list[tuple[str, str]]:
     """The pages somebody may read, as word and path."""
+    if principal.role == "write":
+        return []
     if principal.role != "person":
         return list(_WORDS.items())
     return [(word, _WORDS[word]) for word in ("Me", *(["Plan"] if service_of(request).config.plan else []))]

@@ -1,0 +1,267 @@
+"""What the service holds of a person, what could be guessed of them, and how far their requests have come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from rectitude.audit.checks.finding import Finding
+from rectitude.service.pages.environment import words_of
+from rectitude.service.pages.items import ItemView, item_view
+from rectitude.service.pages.readings import RunReading
+from rectitude.service.serving.asking import Ask
+from rectitude.service.serving.served import ServedRun
+
+if TYPE_CHECKING:
+    from rectitude.service.service import Service
+    from rectitude.service.store import Request
+
+
+@dataclass(frozen=True)
+class Used:
+    """An item of a history.
+
+    Attributes:
+        item: The item.
+        stopped: Did the person take it out of use?
+    """
+
+    item: ItemView
+    stopped: bool
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What can be guessed of a person.
+
+    Attributes:
+        attribute: Its column.
+        name: In words.
+        certainty: 0 no better than drawing lots, 1 always right.
+        words: How sure a guess is.
+        right: Of 100 people, for how many it is right.
+    """
+
+    attribute: str
+    name: str
+    certainty: float
+    words: str
+    right: int
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What is held.
+
+    Attributes:
+        known: Does the service know the person at all?
+        erased: Were they deleted?
+        history: Newest first.
+        facts: What they told, name to value.
+        n_models: Models that were trained with their history.
+        n_since: Of the history, what came after the model was trained.
+        objected: Items never to be shown again.
+    """
+
+    known: bool
+    erased: bool
+    history: Sequence[Used]
+    facts: Sequence[tuple[str, str]]
+    n_models: int
+    n_since: int
+    objected: Sequence[ItemView]
+
+
+def holding(service: Service, slot: str, person: str) -> Holding:
+    """What is held of a person; waits for the store."""
+    shelf, store = service.shelf, service.store
+    served = shelf[slot]
+    ask = Ask(user=person)
+    state = shelf.state(ask)
+    erased = state is not None and state.erased
+    stopped = state.stopped if state is not None else frozenset()
+    whole = replace(state, stopped=frozenset()) if state is not None else None
+    indices = served.person(ask, whole).history.tolist()
+    ids = [served.run.item_ids[index] for index in dict.fromkeys(reversed(indices))]
+    told = store.user(person)
+    trained = [name for name in shelf.names() if not erased and shelf[name].run.user_ids.find(person) is not None]
+    n_since = len(state.events) if state is not None else 0
+    return Holding(
+        bool(ids or told or trained or n_since),
+        erased,
+        [Used(item_view(served.catalogue, slot, one), one in stopped) for one in ids],
+        [(name, _written(value)) for name, value in (told.facts if told is not None else {}).items()],
+        len(trained),
+        n_since,
+        _objected(served, slot, state.objected if state is not None else ()),
+    )
+
+
+def _objected(served: ServedRun, slot: str, items: Any) -> list[ItemView]:
+    return sorted((item_view(served.catalogue, slot, one) for one in items), key=lambda item: item.title)
+
+
+def _written(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def guesses(reading: RunReading) -> list[Guess]:
+    """The attributes that were tried to be guessed, the surest first, each from where it is told most."""
+    best: dict[str, tuple[float, Finding]] = {}
+    for finding in reading.findings:
+        if finding.check != "attribute-leakage" or finding.attribute is None:
+            continue
+        floor = finding.floor if finding.floor is not None else 0.0
+        sure = max(0.0, (finding.value - floor) / (1 - floor)) if floor < 1 else 0.0
+        if finding.attribute not in best or sure > best[finding.attribute][0]:
+            best[finding.attribute] = (sure, finding)
+    made = [
+        Guess(name, words_of(name), sure, certainty_words(sure), round(100 * finding.value))
+        for name, (sure, finding) in best.items()
+    ]
+    return sorted(made, key=lambda guess: -guess.certainty)
+
+
+def certainty_words(sure: float) -> str:
+    """How sure a guess is, in words."""
+    if sure <= 0:
+        return "no better than drawing lots"
+    if sure < 0.35:
+        return "somewhat better than drawing lots"
+    return "often right" if sure < 0.7 else "mostly right"
+
+
+# ---- requests --------------------------------------------------------------------------------------------------------
+
+_KINDS = {
+    "export": "Download what is known of me",
+    "delete": "Delete me",
+    "forget": "Forget {attribute}",
+}
+_STATUS = {
+    "waiting": ("waiting for whoever runs this service", "warn"),
+    "queued": ("will begin soon", "accent"),
+    "running": ("being done", "accent"),
+    "done": ("done", "good"),
+    "failed": ("could not be done", "bad"),
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as its person reads it.
+
+    Attributes:
+        id: For addresses.
+        kind: What was asked.
+        title: In words.
+        status: In words.
+        tone: Of the words: good, bad, warn or accent.
+        ended: Is nothing going to happen any more?
+        done: Was it done?
+        created: Seconds since 1970.
+        changed: Likewise.
+        doing: What is being done, empty where nothing is.
+        steps: Done so far: what, and when.
+        reason: Why it failed.
+        summary: What was done, in a sentence.
+        left: What could not be done, a sentence each.
+        stays: What stays, and why, a sentence each.
+        proof: The rest of the proof as names and values.
+        attribute: What is to be forgotten, empty for other requests.
+    """
+
+    id: str
+    kind: str
+    title: str
+    status: str
+    tone: str
+    ended: bool
+    done: bool
+    created: float
+    changed: float
+    doing: str
+    steps: Sequence[tuple[str, float]]
+    reason: str
+    summary: str
+    left: Sequence[str]
+    stays: Sequence[str]
+    proof: Sequence[tuple[str, str]]
+    attribute: str = ""
+
+
+def asked(request: Request) -> Asked:
+    """A request with its steps, in words."""
+    status, tone = _STATUS[request.status]
+    title = _KINDS.get(request.kind, words_of(request.kind).capitalize())
+    attribute = words_of(str(request.parameters.get("attribute", "a fact of mine")))
+    proof = dict(request.proof or {})
+    return Asked(
+        request.id,
+        request.kind,
+        title.format(attribute=attribute),
+        status,
+        tone,
+        request.ended,
+        request.status == "done",
+        request.created,
+        request.changed,
+        request.doing or "",
+        [(step_words(step.name), step.at) for step in request.steps],
+        request.reason or "",
+        str(proof.pop("summary", "")),
+        list(proof.pop("left", ())),
+        list(proof.pop("stays", ())),
+        proof_lines(proof),
+        str(request.parameters.get("attribute", "")),
+    )
+
+
+_STEPS = {
+    "rows": "Rows removed from the database",
+    "fact": "The fact removed",
+    "file": "File written",
+    "files": "Exported files removed",
+    "plan": "Looked which models hold it",
+    "repair": "Model {run} repaired",
+    "unlearn": "Model {run} made unable to tell",
+    "exchange": "Repaired model {run} put into service",
+    "clear": "Old folder of {run} cleared",
+    "retire": "Old folder of {run} retired",
+    "others": "Others who asked were told",
+    "check": "Checked that nothing is left",
+}
+
+
+def step_words(name: str) -> str:
+    """A step of a job, in words: ``repair 1 bpr`` as ``Model bpr repaired``."""
+    first, *rest = name.split()
+    if rest and rest[0].isdigit():
+        rest = rest[1:]
+    return _STEPS.get(first, name).format(run=" ".join(rest))
+
+
+def proof_lines(proof: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A proof, however deep, as names and values."""
+    lines: list[tuple[str, str]] = []
+    for name, value in proof.items():
+        words = f"{prefix} {words_of(str(name))}".strip()
+        if isinstance(value, Mapping):
+            lines += proof_lines(value, words)
+        elif isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
+            for number, one in enumerate(value, 1):
+                lines += proof_lines(one if isinstance(one, Mapping) else {"": one}, f"{words} {number}")
+        elif isinstance(value, list | tuple):
+            lines.append((words, ", ".join(_plain(one) for one in value) or "none"))
+        elif value is not None:
+            lines.append((words, _plain(value)))
+    return lines
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
