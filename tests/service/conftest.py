@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,15 @@ import pytest
 
 from rectitude.data.dataset import Dataset
 from rectitude.data.readers import load, write_folder
+from rectitude.service.app import create_app
 from rectitude.service.config import ServiceConfig
 from rectitude.service.launch import Launch
 from rectitude.service.service import Service
 from rectitude.workflow.fitting import fit
+
+with warnings.catch_warnings():  # it uses an old name of anyio's
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from starlette.testclient import TestClient
 
 KINDS = ("Red", "Green", "Blue")
 
@@ -78,3 +84,10 @@ def open_service(runs: dict[str, Path], tmp_path: Path) -> Iterator[Callable[...
 def service(open_service: Callable[..., Service]) -> Service:
     """SASRec as main and BPR beside it."""
     return open_service()
+
+
+@pytest.fixture
+def web(service: Service) -> Iterator[TestClient]:
+    """The application of ``service``, asked from this machine."""
+    with TestClient(create_app(service), base_url="http://127.0.0.1") as client:
+        yield client

@@ -33,6 +33,12 @@ def serve(
         list[str] | None,
         typer.Option("--experiment", metavar="NAME=SLOT:SHARE,…", help="Divide people among slots; may be repeated."),
     ] = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", metavar="RUN", help="Run of 'rectitude plan fit', for the page Plan.")
+    ] = None,
+    models: Annotated[
+        Path | None, typer.Option("--models", metavar="FILE", help="Catalogue of models, for the page Route.")
+    ] = None,
     tls_certificate: Annotated[
         Path | None, typer.Option("--tls-certificate", metavar="FILE", help="PEM file, to speak HTTPS.")
     ] = None,
@@ -64,6 +70,8 @@ def serve(
         "port": port,
         "workers": workers,
         "rules": rules,
+        "plan": plan,
+        "models": models,
         "tls_certificate": tls_certificate,
         "tls_key": tls_key,
     }

@@ -15,6 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, Response
 
 from rectitude.core.about import __version__
+from rectitude.service import pages
 from rectitude.service.access import HostGuard, everybody
 from rectitude.service.api import catalogue, events, health, problems, recommend, runs
 from rectitude.service.api.edge import Edge
@@ -50,18 +51,20 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service, app.state.metrics, app.state.stopping = service, Metrics(), False
     service.shelf.batcher.watch(app.state.metrics.batch.observe)
-    problems.install(app)
+    problems.install(app, _tell)
     for router in _routers():
         app.include_router(router)
     app.include_router(_reference(app))
-    if importlib.util.find_spec("rectitude.service.pages") is not None:
-        from rectitude.service import pages
-
-        app.include_router(pages.router(), include_in_schema=False)
+    app.include_router(pages.router(), include_in_schema=False)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     app.add_middleware(HostGuard, config=service.config)
-    app.add_middleware(Edge, metrics=app.state.metrics, max_body_bytes=service.config.max_body_bytes)
+    app.add_middleware(Edge, tell=_tell, metrics=app.state.metrics, max_body_bytes=service.config.max_body_bytes)
     return app
+
+
+def _tell(request: Request, status: int, detail: str, headers: dict[str, str]) -> Response | None:
+    """A page for a person, where it is a page that went wrong."""
+    return pages.error_page(request, status, detail, headers) if pages.is_page(request.url.path) else None
 
 
 def _routers() -> list[APIRouter]:
@@ -152,7 +155,7 @@ def _tell_truth(path: str, operation: dict[str, Any]) -> None:
             answers[status] |= problems.responses(int(status))[int(status)]
     if "requestBody" in operation:
         answers |= {
-            str(status): told for status, told in problems.responses(413, 507).items() if str(status) not in answers
+            str(status): told for status, told in problems.responses(400, 413, 507).items() if str(status) not in answers
         }
     if "200" in answers and operation.get("operationId", "").endswith("_get"):
         answers.setdefault("304", {"description": "The client has it already (If-None-Match)."})

@@ -47,7 +47,8 @@ def test_lists_are_those_of_the_run_and_of_the_evaluation(runs: dict[str, Path],
         alone = served.run.recommend(user)
         assert ids(answer) == ids(alone)
         assert answer.answered_by == alone.answered_by
-        np.testing.assert_allclose([i.score for i in answer.items], [i.score for i in alone.items], rtol=1e-5, atol=1e-6)
+        scores, theirs = ([item.score for item in each.items] for each in (answer, alone))
+        np.testing.assert_allclose(scores, theirs, rtol=1e-5, atol=1e-6)
         assert ids(answer) == [served.run.item_ids[item] for item in judged if item >= 0]
 
 

@@ -9,15 +9,22 @@ import uuid
 from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rectitude.service.api.metrics import Metrics
-from rectitude.service.api.problems import problem
+from rectitude.service.api.problems import Teller, problem
 
 _log = logging.getLogger("rectitude.service.requests")
 _faults = logging.getLogger("rectitude.service")
 _SANE = re.compile(rb"[A-Za-z0-9._:@-]{1,128}\Z")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_DEFAULTS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
 
 
 class _TooLargeError(HTTPException):
@@ -32,12 +39,13 @@ class Edge:
 
     Args:
         app: What it stands around.
+        tell: Tells people of a fault on a page.
         metrics: Where requests are counted.
         max_body_bytes: Longest body; a longer one is refused before it is read.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
-        self._app, self._metrics, self._most = app, metrics, max_body_bytes
+    def __init__(self, app: ASGIApp, tell: Teller, metrics: Metrics, max_body_bytes: int) -> None:
+        self._app, self._tell, self._metrics, self._most = app, tell, metrics, max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, whatever happens to it."""
@@ -81,10 +89,18 @@ class Edge:
         except Exception:
             _faults.exception("request %s failed", name)
             if not status:
-                await problem(500, "This is a fault of the service", name)(scope, receive, answer)
+                await self._fault(scope, name)(scope, receive, answer)
         finally:
             self._metrics.in_flight.dec()
             self._count(scope, status, time.perf_counter() - begun, name)
+
+    def _fault(self, scope: Scope, name: str) -> Response:
+        try:
+            told = self._tell(Request(scope), 500, "", {})
+        except Exception:  # the page that tells of it cannot be made either
+            _faults.exception("request %s: no page of its failure", name)
+            told = None
+        return told or problem(500, "This is a fault of the service", name)
 
     def _count(self, scope: Scope, status: int, seconds: float, name: str) -> None:
         route = route_of(scope)
@@ -114,7 +130,6 @@ def _headers(scope: Scope) -> tuple[bytes, int]:
 
 
 def _completed(headers: Any, name: str) -> list[tuple[bytes, bytes]]:
-    found = [*headers, (b"x-request-id", name.encode()), (b"x-content-type-options", b"nosniff")]
-    if not any(key == b"cache-control" for key, _ in found):
-        found.append((b"cache-control", b"no-store"))
-    return found
+    found = [*headers, (b"x-request-id", name.encode())]
+    there = {key for key, _ in found}
+    return found + [default for default in _DEFAULTS if default[0] not in there]

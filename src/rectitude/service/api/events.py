@@ -13,6 +13,7 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 
 from rectitude.core.errors import QueryError
 from rectitude.service.access import Principal, check_user, require
@@ -47,7 +48,7 @@ _SENT = {
 @router.post(
     "/v1/events",
     response_model=Taken,
-    responses=responses(400, 413, 415),
+    responses=responses(413, 415),
     openapi_extra={"requestBody": _SENT},
 )
 async def take(request: Request, principal: Annotated[Principal, require("write", "person")]) -> Response:
@@ -99,6 +100,7 @@ def read_events(body: bytes, kind: str, config: ServiceConfig) -> list[Event]:
 
     Raises:
         QueryError: Something is no event; the place is said.
+        HTTPException: 415, the body is of another kind.
     """
     rows = list(_lines(body)) if kind == NDJSON else _entries(body, kind)
     if len(rows) > config.max_batch:
@@ -114,7 +116,7 @@ def _lines(body: bytes) -> Iterator[tuple[str, Any]]:
 
 def _entries(body: bytes, kind: str) -> list[tuple[str, Any]]:
     if kind != "application/json":
-        raise QueryError(f"Events are not read from '{kind}'", where="Content-Type", fix=f"Send JSON or {NDJSON}")
+        raise HTTPException(415, f"Events are not read from '{kind}': send application/json or {NDJSON}")
     value = _json(body, "body")
     if isinstance(value, dict) and "events" in value:
         if set(value) != {"events"} or not isinstance(value["events"], list):

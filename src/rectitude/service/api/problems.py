@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from fastapi import FastAPI, Request
@@ -85,31 +85,47 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of an application a problem."""
+class Teller(Protocol):
+    """Tells of a problem in another way than JSON; None leaves it to JSON."""
+
+    def __call__(self, request: Request, status: int, detail: str, headers: dict[str, str]) -> Response | None:
+        """The response."""
+        ...
+
+
+def install(app: FastAPI, tell: Teller) -> None:
+    """Make every error of an application a problem.
+
+    Args:
+        app: The application.
+        tell: Asked first, for pages that people read.
+    """
+
+    def answer(request: Request, status: int, detail: str | None, headers: dict[str, str], **extra: Any) -> Response:
+        sentence = f"{detail or ''}. {extra['fix']}" if extra.get("fix") else detail or ""
+        told = tell(request, status, sentence, headers)
+        if told is None:
+            told = problem(status, detail, request.state.request_id, **extra)
+            told.headers.update(headers)
+        return told
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else None
-        answer = problem(error.status_code, detail, request.state.request_id)
-        answer.headers.update(error.headers or {})
-        return answer
+        return answer(request, error.status_code, detail, dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
         errors = [{"where": _path(one["loc"]), "detail": one["msg"]} for one in error.errors()[:_MOST_ERRORS]]
         first = errors[0]
-        return problem(
-            422, f"{first['where']}: {first['detail']}", request.state.request_id, where=first["where"], errors=errors
-        )
+        detail = f"{first['where']}: {first['detail']}"
+        return answer(request, 422, detail, {}, where=first["where"], errors=errors)
 
     @app.exception_handler(RectitudeError)
     async def said(request: Request, error: RectitudeError) -> Response:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-        answer = problem(status, error.what, request.state.request_id, where=error.where, fix=error.fix)
-        if status == 503:
-            answer.headers["Retry-After"] = "1"
-        return answer
+        headers = {"Retry-After": "1"} if status == 503 else {}
+        return answer(request, status, error.what, headers, where=error.where, fix=error.fix)
 
 
 def _path(location: tuple[int | str, ...]) -> str:

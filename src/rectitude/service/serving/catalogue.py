@@ -89,7 +89,8 @@ class Catalogue:
         ids: Of the run's items.
         titles: Of the run's items.
         table: Attributes, row i of item i; None where the data cannot be read.
-        folder: Where the paths of pictures start from.
+        folder: Where the paths of pictures in the table start from.
+        pictures: Folder with pictures named by the items' ids; instead of the table's.
         upserts: What was told to the service.
     """
 
@@ -99,9 +100,10 @@ class Catalogue:
         titles: Sequence[str | None],
         table: pl.DataFrame | None = None,
         folder: Path | None = None,
+        pictures: Path | None = None,
         upserts: Upserts | None = None,
     ) -> None:
-        self.ids, self.folder = ids, folder
+        self.ids, self.folder, self.pictures = ids, folder, pictures
         self._own_titles = list(titles)
         self._table = None if table is None else table.drop([c for c in (ITEM_ID, TITLE) if c in table.columns])
         self._picture = next(
@@ -227,11 +229,16 @@ class Catalogue:
 
     def picture_path(self, identifier: str) -> Path | None:
         """File of an item's picture, None where there is none."""
+        if self.pictures is not None:
+            if identifier in (".", "..") or any(sign in identifier for sign in "/\\\0"):
+                return None  # an id is no path
+            named = (self.pictures / f"{identifier}{suffix}" for suffix in _PICTURE_TYPES)
+            return next((path for path in named if path.is_file()), None)
         index = self.ids.find(identifier)
         if index is None or self._table is None or self._picture is None or self.folder is None:
             return None
-        named = self._table[self._picture][index]
-        path = self.folder / str(named) if named else None
+        value = self._table[self._picture][index]
+        path = self.folder / str(value) if value else None
         return path if path is not None and path.suffix.lower() in _PICTURE_TYPES and path.is_file() else None
 
     def picture_type(self, path: Path) -> str:
@@ -239,7 +246,7 @@ class Catalogue:
         return _PICTURE_TYPES[path.suffix.lower()]
 
     def search(self, text: str, limit: int = 10) -> list[Item]:
-        """Items whose title holds the text: those that begin with it first, then a word of them, then the rest."""
+        """Items whose title holds the text: those that are it, begin with it, have a word that does, and the rest."""
         self._refresh()
         wanted = fold(text.strip())
         if not wanted:
@@ -248,12 +255,12 @@ class Catalogue:
             own = [(fold(title), self.ids[i]) for i, title in enumerate(self.titles) if title]
             told = [(fold(item.title), item.id) for item in self._upserts.items.values() if item.title]
             self._folded = own + [entry for entry in told if self.ids.find(entry[1]) is None]
-        found: tuple[list[str], list[str], list[str]] = ([], [], [])
+        found: tuple[list[str], ...] = ([], [], [], [])
         for title, identifier in self._folded:
             place = title.find(wanted)
             if place >= 0:
-                rank = 0 if place == 0 else 1 if not title[place - 1].isalnum() else 2
-                found[rank].append(identifier)
+                inside = 2 if place and not title[place - 1].isalnum() else 3
+                found[inside if place else int(title != wanted)].append(identifier)
         best = [identifier for rank in found for identifier in rank][:limit]
         return [item for identifier in best if (item := self.item(identifier)) is not None]
 

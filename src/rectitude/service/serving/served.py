@@ -108,7 +108,7 @@ class ServedRun:
             rules: Business rules.
             upserts: Items as they were told to the service.
             data: Where the data of the run is now, if it has moved.
-            pictures: Folder that the paths of pictures start from; the data's own if None.
+            pictures: Folder with pictures named by the items' ids; the data's own pictures if None.
 
         Raises:
             RunError: The folder is missing, foreign, damaged, or of another version.
@@ -116,7 +116,7 @@ class ServedRun:
         """
         run = Run.load(path)
         notes: list[str] = []
-        table, folder, like_people = None, pictures, None
+        table, folder, like_people = None, None, None
         try:
             dataset = run.dataset(data)
         except RectitudeError as error:
@@ -125,9 +125,9 @@ class ServedRun:
             table = dataset.items
             like_people = LikePeople(dataset.users, run.history)
             location = dataset.source.get("location")
-            if folder is None and location:
+            if location:
                 folder = Path(location) if Path(location).is_dir() else Path(location).parent
-        catalogue = Catalogue(run.item_ids, run.titles, table, folder, upserts)
+        catalogue = Catalogue(run.item_ids, run.titles, table, folder, pictures, upserts)
         sample = sample_of(run.history, run.model.trained_users.numpy())
         key = hashlib.sha256(f"{run.config['model']} {sha256(run.folder.file(MODEL))}".encode()).hexdigest()[:16]
         with torch.inference_mode():
