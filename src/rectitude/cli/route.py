@@ -407,7 +407,7 @@ def audit(
         return
     table = grid("measure", "value", "95 %", "of", right=(1, 3))
     for measure, value in found["summary"].items():
-        ends = f"{value['low']:.3f}–{value['high']:.3f}"
+        ends = "–" if value["low"] is None else f"{value['low']:.3f}–{value['high']:.3f}"
         table.add_row(measure.replace("_", " "), f"{value['value']:.3f}", ends, str(value["n"]))
     show(table)
     if report is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -164,6 +166,58 @@ def test_an_assumed_unit_is_said() -> None:
 )
 def test_sentences(text: str, wanted: list[str], small: Catalogue) -> None:
     assert read(text, small) == wanted
+
+
+CHINA = "alibaba or baidu or deepseek or minimax or moonshot or shanghai-ai-lab or tencent or xiaomi or zhipu"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "attr", "op", "day"),
+    [
+        ("released in the last year", "hard", "released", ">=", "2025-03-31"),
+        ("only models from the past 6 months", "hard", "released", ">=", "2025-09-30"),
+        ("prefer models released in the last month", "soft", "released", ">=", "2026-02-28"),
+        ("released within the past two weeks", "hard", "released", ">=", "2026-03-17"),
+        ("nothing older than two years", "hard", "released", ">=", "2024-03-31"),
+        ("not older than a year", "hard", "released", ">=", "2025-03-31"),
+        ("newer than 18 months", "hard", "released", ">", "2024-09-30"),
+        ("less than 6 months old", "hard", "released", ">=", "2025-09-30"),
+        ("at least a year old", "hard", "released", "<=", "2025-03-31"),
+        ("nothing over a year old", "hard", "released", ">", "2025-03-31"),
+        ("released after two months ago", "hard", "released", ">", "2026-01-31"),
+        ("released this year", "hard", "released", ">=", "2026-01-01"),
+        ("released this quarter", "hard", "released", ">=", "2026-01-01"),
+        ("since last year", "hard", "released", ">=", "2025-01-01"),
+        ("since last month", "hard", "released", ">=", "2026-02-01"),
+        ("knowledge cutoff within the last year", "hard", "knowledge_cutoff", ">=", "2025-03-31"),
+    ],
+)
+def test_dates_are_counted_from_today(text: str, kind: str, attr: str, op: str, day: str) -> None:
+    parsed = parse_rules(text, today=date(2026, 3, 31))
+    (clause,) = parsed.clauses
+    (atom,) = clause.any
+    assert (clause.kind, atom.attr, atom.op, atom.value) == (kind, attr, op, day)
+    assert not parsed.unparsed
+    assert "is counted from 2026-03-31" in parsed.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("no Chinese models", [f"hard: maker is not {CHINA}"]),
+        ("avoid models from China", [f"hard: maker is not {CHINA}"]),
+        ("not from China", [f"hard: maker is not {CHINA}"]),
+        ("Chinese models only", [f"hard: maker is {CHINA}"]),
+        ("must be made in France", ["hard: maker is mistral"]),
+        ("European models preferred", ["soft: maker is mistral"]),
+        ("prefer Canadian companies", ["soft: maker is cohere"]),
+        ("hosted in the US", ["soft: region is us"]),
+        ("give us models that are cheap", ["soft: price: the lower the better"]),
+        ("speaks Chinese", ["soft: languages has chinese"]),
+    ],
+)
+def test_makers_are_known_by_country(text: str, wanted: list[str]) -> None:
+    assert read(text) == wanted
 
 
 def test_around_is_a_soft_interval() -> None:

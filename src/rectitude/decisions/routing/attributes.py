@@ -136,6 +136,15 @@ FAMILIES = {
 }
 """Family to its maker and the words that begin names of its models; the first family that fits is taken."""
 
+COUNTRIES = {
+    "china": ("alibaba", "baidu", "deepseek", "minimax", "moonshot", "shanghai-ai-lab", "tencent", "xiaomi", "zhipu"),
+    "us": ("amazon", "anthropic", "google", "ibm", "meta", "microsoft", "nvidia", "openai", "perplexity", "xai"),
+    "france": ("mistral",),
+    "canada": ("cohere",),
+    "israel": ("ai21",),
+}
+"""Where the makers of :data:`FAMILIES` have their seat."""
+
 VENDORS = {
     "openai": ("openai", "open ai"),
     "anthropic": ("anthropic",),

@@ -19,6 +19,7 @@ from rectitude.decisions.routing.clauses import Clause, read_clauses
 from rectitude.decisions.routing.parsing.rules import parse_rules
 from rectitude.decisions.routing.problem import Policy, build_problem
 from rectitude.decisions.routing.suite import read_gold
+from rectitude.evaluation.intervals import bootstrap_interval
 
 _SETS = 2000
 """Random sets the approximate-maximiser test draws."""
@@ -138,8 +139,8 @@ def audit(
     policy, rng = policy or Policy(defaults=False), np.random.default_rng(seed)
     cases = [audit_one(catalogue, recommendation, policy, rng) for recommendation in recommendations]
     measures = ("hard_precision", "coverage", "regret", "near_feasible", "relaxed_near", "above_random")
-    summary: dict[str, Any] = {name: _interval([getattr(c, name) for c in cases], rng) for name in measures}
-    summary["maximiser"] = _interval([float(c.maximiser) for c in cases if c.named], rng)
+    summary: dict[str, Any] = {name: _interval([getattr(c, name) for c in cases], seed) for name in measures}
+    summary["maximiser"] = _interval([float(c.maximiser) for c in cases if c.named], seed)
     told = [
         {"feedback": r.feedback, "models": list(r.models), **asdict(case)}
         for r, case in zip(recommendations, cases, strict=True)
@@ -153,13 +154,11 @@ def audit(
     }
 
 
-def _interval(values: Sequence[float], rng: np.random.Generator) -> dict[str, float | int]:
+def _interval(values: Sequence[float], seed: int) -> dict[str, float | int | None]:
     known = np.array([value for value in values if not np.isnan(value)])
     if not known.size:
-        return {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}
-    means = known[rng.integers(known.size, size=(2000, known.size))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {"value": float(known.mean()), "low": float(low), "high": float(high), "n": int(known.size)}
+        return {"value": float("nan"), "low": None, "high": None, "n": 0}
+    return {**bootstrap_interval(known, seed).to_dict(), "n": int(known.size)}
 
 
 def read_recommendations(entries: Sequence[Any], catalogue: Catalogue) -> list[Recommendation]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
-from rectitude.decisions.routing.attributes import FAMILIES, VENDORS
+from rectitude.decisions.routing.attributes import COUNTRIES, FAMILIES, VENDORS
 from rectitude.decisions.routing.clauses import Atom
+from rectitude.decisions.routing.parsing.dates import calendar_dates, relative_dates
 
 
 @dataclass
@@ -185,6 +187,17 @@ _REGIONS = {
     "eu": r"(?:the )?eu|europe(?:an(?: union)?)?|gdpr",
     "us": r"(?:the )?(?:us|usa|united states)(?= |$|[.,;])|america",
 }
+_MADE = r"(?:[- ](?:made|built|owned|based|origin))?"
+_MAKERS = r"(?:models?|llms?|ais?|ones|makers?|compan(?:y|ies)|firms?|labs?|vendors?|developers?)"
+_ORIGINS = {
+    "china": (r"chinese", r"china|prc"),
+    "us": (r"american|u\.?s\.?|usa", r"(?:the )?(?:us|u\.s\.|usa|united states|america)"),
+    "europe": (r"european|eu", r"(?:the )?(?:eu|europe)"),
+    "france": (r"french", r"france"),
+    "canada": (r"canadian", r"canada"),
+    "israel": (r"israeli", r"israel"),
+}
+"""Country to its adjective and its name; Europe's makers are those of its countries."""
 _LICENCES = {"mit": r"mit licen[cs]ed?", "apache-2.0": r"apache(?: 2(?:\.0)?)?(?: licen[cs]ed?)?"}
 _LANGUAGES = (
     "german|french|spanish|italian|portuguese|chinese|japanese|korean|arabic|hindi|dutch|polish|turkish|russian"
@@ -211,14 +224,6 @@ _NUMBER = re.compile(
     r"1[,.]?000[,.]?000|(?=(?:in|out)put tok)|token|request|query|call|job)"
     r"(?: ?(?P<side>in|out)?(?:put )?tok(?:en)?s?)?)?"
 )
-_DATE = re.compile(
-    r"\b(?P<y>20\d\d)-(?P<m>\d\d)(?:-(?P<d>\d\d))?\b|"
-    r"\b(?P<name>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? (?:(?P<day>\d{1,2})(?:st|nd|rd|"
-    r"th)?,? )?(?P<year>20\d\d)\b|"
-    r"(?<=since )(?P<only>20\d\d)\b|(?<=after )(?P<only2>20\d\d)\b|(?<=before )(?P<only3>20\d\d)\b|(?<=until "
-    r")(?P<only4>20\d\d)\b|(?<=than )(?P<only5>20\d\d)\b(?! )"
-)
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MAGNITUDE = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9}
 VERSIONED = re.compile(
     rf"(?<![\w-])(?:{'|'.join(start for _, starts in FAMILIES.values() for start in starts if len(start) > 2)})"
@@ -297,6 +302,13 @@ def _patterns() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
         found.append((_word(pattern), {"kind": "modal", "strength": strength, "hard": hard}))
     for attr, names in (("region", _REGIONS), ("licence", _LICENCES), ("provider", _HOSTS)):
         found += [(_word(p), {"kind": "entity", "attr": attr, "value": (name,)}) for name, p in names.items()]
+    for country, (adjective, name) in _ORIGINS.items():
+        of = [country] if country in COUNTRIES else ["france"]
+        makers = tuple(maker for each in of for maker in COUNTRIES[each])
+        origin = rf"(?:{adjective}){_MADE} {_MAKERS}|(?:made|built|developed|trained) in (?:{name})|"
+        origin += rf"{_MAKERS} (?:from|of) (?:{name})|(?:coming|comes?|originating) from (?:{name})"
+        origin += rf"|(?:from|by) (?:{name})" if country not in _REGIONS and country != "europe" else ""
+        found.append((_word(origin), {"kind": "entity", "attr": "maker", "value": makers}))
     families = {start for _, starts in FAMILIES.values() for start in starts}
     hosts = "|".join(_HOSTS.values())
     for company, aliases in VENDORS.items():
@@ -315,12 +327,16 @@ def _patterns() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
     return found
 
 
-def scan(text: str, original: str) -> list[Mention]:
+_PRONOUN = re.compile(r"\bus\b")  # in small letters it is no country
+
+
+def scan(text: str, original: str, today: date) -> list[Mention]:
     """Every mention in a text, overlapping ones too.
 
     Args:
         text: Lower-cased, of the same length as ``original``.
         original: As written, for capitals.
+        today: What "in the last year" is counted from.
     """
     found = [
         Mention(start=match.start(), end=match.end(), **carried)
@@ -329,7 +345,7 @@ def scan(text: str, original: str) -> list[Mention]:
         if match.end() > match.start()
     ]
     found = [m for m in found if m.unit not in _AMBIGUOUS or original[m.start].isupper()]
-    found = [m for m in found if text[m.start : m.end] != "us" or original[m.start : m.end] == "US"]
+    found = [m for m in found if not (m.attr in ("region", "maker") and _PRONOUN.search(original[m.start : m.end]))]
     for mention in found:
         mention.hard = mention.hard or text[mention.start : mention.end].startswith(("gdpr", "on-prem", "on prem"))
     found += [
@@ -338,7 +354,11 @@ def scan(text: str, original: str) -> list[Mention]:
             rf"\b(?:speak|support|understand|handle|write|know|in|for|good|fluent)s? ({_LANGUAGES})\b", text
         )
     ]
-    return found + _dates(text) + _numbers(text)
+    dates = [Mention("date", start, end, value=day) for start, end, day in calendar_dates(text)]
+    dates += [
+        Mention("date", start, end, op, day, unit="relative") for start, end, op, day in relative_dates(text, today)
+    ]
+    return found + dates + _numbers(text)
 
 
 def _numbers(text: str) -> list[Mention]:
@@ -377,16 +397,3 @@ def _measured(match: re.Match[str], value: float) -> tuple[float, str]:
     if unit in ("%", "percent"):
         return value, "%"
     return value, "tokens" if magnitude and not unit else ""
-
-
-def _dates(text: str) -> list[Mention]:
-    found = []
-    for match in _DATE.finditer(text):
-        if match["y"]:
-            written = f"{match['y']}-{match['m']}-{match['d'] or '01'}"
-        elif match["name"]:
-            written = f"{match['year']}-{_MONTHS.index(match['name']) + 1:02d}-{int(match['day'] or 1):02d}"
-        else:
-            written = f"{match['only'] or match['only2'] or match['only3'] or match['only4'] or match['only5']}-01-01"
-        found.append(Mention("date", match.start(), match.end(), value=written))
-    return found

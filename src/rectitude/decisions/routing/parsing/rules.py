@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from rectitude.core.errors import ConfigError
@@ -73,13 +74,20 @@ class Parsed:
     suspicious: list[tuple[int, int]] = field(default_factory=list)
 
 
-def parse_rules(text: str, names: Mapping[str, Sequence[int]] | None = None, *, has_last: bool = False) -> Parsed:
+def parse_rules(
+    text: str,
+    names: Mapping[str, Sequence[int]] | None = None,
+    *,
+    has_last: bool = False,
+    today: date | None = None,
+) -> Parsed:
     """Read feedback by rules.
 
     Args:
         text: What a person wrote.
         names: Names of the catalogue's models in plain writing (:attr:`Catalogue.names`).
         has_last: Is there an earlier answer that "cheaper" can refer to?
+        today: What "in the last year" is counted from; the day it is read, if None.
 
     Raises:
         ConfigError: The text is longer than any feedback.
@@ -88,7 +96,7 @@ def parse_rules(text: str, names: Mapping[str, Sequence[int]] | None = None, *, 
         raise ConfigError(
             f"Feedback of {len(text):,} characters is too long", where="feedback", fix=f"Say it in {LONGEST:,} or fewer"
         )
-    reader = _Reader(text, names or {}, has_last=has_last)
+    reader = _Reader(text, names or {}, has_last=has_last, today=today or date.today())
     return reader.read()
 
 
@@ -99,8 +107,9 @@ def _lower(text: str) -> str:
 
 
 class _Reader:
-    def __init__(self, original: str, names: Mapping[str, Sequence[int]], *, has_last: bool) -> None:
+    def __init__(self, original: str, names: Mapping[str, Sequence[int]], *, has_last: bool, today: date) -> None:
         self.original, self.text, self.names, self.has_last = original, _lower(original), names, has_last
+        self.today = today
         self.out = Parsed()
         self.items: list[Item] = []
         self.first_groups = False
@@ -110,7 +119,7 @@ class _Reader:
 
     def read(self) -> Parsed:
         blocked = self._blocked()
-        mentions = [*scan(self.text, self.original), *self._models()]
+        mentions = [*scan(self.text, self.original, self.today), *self._models()]
         mentions = [m for m in mentions if not any(start <= m.start < end for start, end in blocked)]
         chosen = _without_overlap(mentions)
         sentence: list[Mention] = []
@@ -297,6 +306,8 @@ class _Reader:
             if attr is None:
                 continue
             about = next((m for m in phrase[:position] if m.kind == "about" and not m.used), None)
+            if number.kind == "date" and number.unit == "relative":
+                self.out.notes.append(f"'{self.said(number)}' is counted from {self.today}: {number.value}")
             op, parts = self._operator(sign, attr, number)
             value = self._value(number, attr)
             for part in (*parts, noun, about):
