@@ -213,3 +213,11 @@ def test_many_draws_make_the_sampled_softmax_the_full_one() -> None:
     draw = sampler.draw(torch.Generator().manual_seed(0))
     sampled = losses.sampled_softmax(states, table, targets, draw)
     assert sampled.item() == pytest.approx(losses.softmax(states, table, targets, ITEMS).item(), rel=2e-3)
+
+
+def test_what_nobody_chose_is_never_drawn_where_that_is_asked() -> None:
+    popularity = torch.tensor([0.0, 3.0, 0.0, 1.0, 9.0, 0.0])
+    sampler = NegativeSampler(popularity, 60_000, seen_only=True)
+    drawn = sampler.draw(torch.Generator().manual_seed(0))
+    assert drawn.items.tolist() == [1, 3, 4]
+    torch.testing.assert_close(drawn.log_weight, torch.zeros(3), atol=0.03, rtol=0)  # drawn as often as expected

@@ -48,14 +48,19 @@ class NegativeSampler:
         popularity: float32 [I], training interactions per item.
         n_negatives: Draws, with replacement; the distinct ones are returned, so N is a little less.
         power: 0 draws uniformly, 1 in proportion to popularity.
+        seen_only: Never draw what nobody has chosen. A model that ranks new items by their content would learn from
+            such draws that whatever is like them is never chosen.
     """
 
-    def __init__(self, popularity: Tensor, n_negatives: int, power: float = 0.0) -> None:
+    def __init__(self, popularity: Tensor, n_negatives: int, power: float = 0.0, *, seen_only: bool = False) -> None:
         self.n_negatives = n_negatives
         self.n_items = len(popularity)
         weight = popularity.double().clamp(min=1).pow(power)
+        if seen_only:
+            weight *= popularity > 0
         self._log_q = (weight / weight.sum()).log()
-        self._cumulative = (weight / weight.sum()).cumsum(0) if power else None
+        cumulative = weight.cumsum(0)
+        self._cumulative = cumulative / cumulative[-1] if power or seen_only else None
 
     def draw(self, generator: torch.Generator) -> Negatives:
         """One draw."""
@@ -63,7 +68,7 @@ class NegativeSampler:
             drawn = torch.randint(self.n_items, (self.n_negatives,), generator=generator)
         else:
             points = torch.rand(self.n_negatives, generator=generator, dtype=torch.float64)
-            drawn = torch.searchsorted(self._cumulative, points).clamp_(max=self.n_items - 1)
+            drawn = torch.searchsorted(self._cumulative, points, right=True).clamp_(max=self.n_items - 1)
         items, counts = drawn.unique(return_counts=True)
         log_weight = counts.double().log() - math.log(self.n_negatives) - self._log_q[items]
         return Negatives(items, log_weight.float())

@@ -109,9 +109,9 @@ class FusedProfile(Recommender):
             self.features[place] = principal(matrix, self.config.n_content).to(self.device)
 
     def batches(self, train: Histories) -> SequenceBatches:
-        """Shifted windows with shared negatives."""
+        """Shifted windows with shared negatives that somebody chose."""
         config = self.config
-        sampler = NegativeSampler(self.popularity.cpu(), config.n_negatives)
+        sampler = NegativeSampler(self.popularity.cpu(), config.n_negatives, seen_only=True)
         return SequenceBatches(train, self.n_items, config.batch_size, config.max_length, sampler)
 
     def fused(self) -> Tensor:
