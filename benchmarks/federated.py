@@ -255,7 +255,7 @@ def table(lines: Sequence[dict[str, Any]], task: str, labels: Sequence[tuple[str
 
 
 def floors(lines: Sequence[dict[str, Any]], task: str, labels: Sequence[tuple[str, str]]) -> str:
-    """The largest local gap beside what chance alone makes of it, and how often either is within twice the tolerance."""
+    """The largest local gap, what chance alone makes of it, and how often either is within twice the tolerance."""
     import numpy as np
 
     out = ["| setting | α | largest local gap | by chance alone | seeds within 2δ | exactly fair, within 2δ |"]

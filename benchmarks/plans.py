@@ -44,6 +44,8 @@ SETS = {
 PLANNED = ("nhanes", "yrbss", "sleep-efficiency")
 MEASURES = ("accuracy", "f1_good", "f1_macro", "auc", "log_loss", "brier")
 N_PEOPLE = 60
+SPLITS = 5
+"""Ways of splitting people into planner, judge and test, in plans_effort.py and plans_dice.py."""
 planted_name = "planted"
 SWEEP = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 

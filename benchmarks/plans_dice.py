@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +20,55 @@ import dice_ml
 import numpy as np
 import pandas as pd
 import polars as pl
-from plans import PLANNED, judged, planted_name, poorest, summary, true_gain
+from plans import PLANNED, SPLITS, judged, planted_name, poorest, summary, true_gain
 from scipy.special import expit
 
-from rectitude.decisions.plans.prescriber import Prescriber
+from rectitude.decisions.plans.prescriber import FOLD, Prescriber
 from rectitude.decisions.plans.search import Crowd
+
+FEW = 20
+"""People for the genetic search, which takes its time."""
 
 
 class Wrapped:
-    """A planner's score as DiCE wants a classifier: over the codes of the features."""
+    """A planner's score as DiCE wants a classifier: over the codes of the features, good where it exceeds a floor."""
 
     classes_ = np.array([0, 1])
 
-    def __init__(self, found: Prescriber) -> None:
-        self.found = found
+    def __init__(self, found: Prescriber, floor: float) -> None:
+        self.found, self.floor = found, floor
 
     def predict_proba(self, frame: pd.DataFrame) -> np.ndarray:
-        """Chances of both outcomes."""
+        """Chances of both outcomes, the floor at one half."""
         parts = [
             question.vectors(frame[name].astype(float).to_numpy())
             for name, question in self.found.encoder.questions.items()
         ]
-        chance = expit(self.found.models.planner(np.concatenate(parts, axis=1)))
+        chance = expit(self.found.models.planner(np.concatenate(parts, axis=1)) - self.floor)
         return np.stack([1 - chance, chance], axis=1)
 
     def predict(self, frame: pd.DataFrame) -> np.ndarray:
         """The likelier outcome."""
         return (self.predict_proba(frame)[:, 1] > 0.5).astype(int)
+
+
+class Late(Exception):  # noqa: N818 -- no fault of anybody
+    """DiCE has had its time."""
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Stop what runs inside after so many CPU seconds."""
+
+    def stop(*_: Any) -> None:
+        raise Late
+
+    signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 def codes_of(found: Prescriber, people: pl.DataFrame) -> pd.DataFrame:
@@ -53,18 +78,27 @@ def codes_of(found: Prescriber, people: pl.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({name: np.where(np.isnan(column), usual[name], column) for name, column in codes.items()})
 
 
-def plans_of_dice(found: Prescriber, method: str, n: int) -> dict[str, Any]:
-    table = codes_of(found, found.people.filter(pl.col("\0fold") == "planner"))
-    model = Wrapped(found)
-    table["good"] = model.predict(table)
-    features = [name for name in table.columns if name != "good"]
-    data = dice_ml.Data(dataframe=table, continuous_features=features, outcome_name="good")
-    explainer = dice_ml.Dice(data, dice_ml.Model(model=model, backend="sklearn"), method=method)
-    rows, failed = [], 0
+def plans_of_dice(found: Prescriber, method: str, n: int, seconds: float, *, gain: float | None) -> dict[str, Any]:
+    """DiCE's plan of least effort for each person; plans_effort.py sets the embedded model beside it, on its terms.
+
+    Args:
+        found: Models and people.
+        method: random or genetic.
+        n: People.
+        seconds: CPU time for each; then the person is without a plan.
+        gain: Log-odds that a counterfactual must bring; None asks for a chance of one half.
+    """
+    table = codes_of(found, found.people.filter(pl.col(FOLD) == "planner"))
+    features = list(table.columns)
+    rows, made = [], {}
+    failed = late = 0
     for name in poorest(found, n):
         person = found.person(name)
         planner = found.planner(person, found.policy)
         problem = planner.problem
+        if not problem.choices:
+            continue
+        floor = 0.0 if gain is None else planner.now + gain
         crowd = Crowd(problem, planner.solver.tables, planner.solver.net_aim(), planner.solver.limits(changes=None))
         query = codes_of(found, pl.DataFrame([person.answers], schema=found.people.select(features).schema))
         ranges = {
@@ -73,25 +107,41 @@ def plans_of_dice(found: Prescriber, method: str, n: int) -> dict[str, Any]:
         begun = time.process_time()
         levels = problem.stay
         try:
-            answer = explainer.generate_counterfactuals(
-                query, total_CFs=4, desired_class=1, features_to_vary=list(ranges), permitted_range=ranges,
-                **({"random_seed": 0} if method == "random" else {}), verbose=False,
-            )  # fmt: skip
+            with at_most(seconds):
+                model = Wrapped(found, floor)
+                frame = table.assign(good=model.predict(table))
+                data = dice_ml.Data(dataframe=frame, continuous_features=features, outcome_name="good")
+                explainer = dice_ml.Dice(data, dice_ml.Model(model=model, backend="sklearn"), method=method)
+                answer = explainer.generate_counterfactuals(
+                    query, total_CFs=4, desired_class=1, features_to_vary=list(ranges), permitted_range=ranges,
+                    **({"random_seed": 0} if method == "random" else {}), verbose=False,
+                )  # fmt: skip
             frame = answer.cf_examples_list[0].final_cfs_df
             found_plans = [nearest(problem, row) for _, row in frame.iterrows()] if frame is not None else []
             fine = [plan for plan in found_plans if crowd.allowed(np.array([plan]))[0]]
-            failed += not fine
+            fine = [plan for plan in fine if planner.now + planner.gain(plan) >= floor]  # so it is after rounding
             if fine:
                 levels = min(fine, key=problem.effort)
+        except Late:
+            late += 1
         except Exception as error:
             if "No counterfactuals" not in str(error) and type(error).__name__ != "UserConfigValidationException":
                 raise
-            failed += 1
         row = {**judged(planner, levels), "seconds": time.process_time() - begun}
         if found.path is not None and found.path.name == planted_name:  # the planted world
             row["true_gain"] = true_gain(planner, person, levels)
         rows.append(row)
-    return {**summary(rows), "no_counterfactual": failed / len(rows)}
+        failed += levels == problem.stay
+        if levels != problem.stay:
+            made[name] = list(levels)
+    return {
+        **summary(rows),
+        "no_counterfactual": failed / len(rows),
+        "late": late,
+        "limit": seconds,
+        "gain_asked": gain,
+        "plans": made,
+    }
 
 
 def nearest(problem: Any, row: Any) -> tuple[int, ...]:
@@ -104,22 +154,27 @@ def nearest(problem: Any, row: Any) -> tuple[int, ...]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="runs that plans.py and plans_effort.py have left")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=10.0, help="CPU seconds for a person")
     parser.add_argument("--methods", nargs="+", default=["random", "genetic"])
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     done = {json.loads(line)["task"] for line in given.out.read_text().splitlines()} if given.out.exists() else set()
-    for name in (planted_name, *PLANNED):
-        for method in given.methods:
+    for method in given.methods:
+        splits = range(SPLITS) if method == "random" else range(1)
+        for name in (planted_name, *(f"{name}-{seed}-chosen" for name in PLANNED for seed in splits)):
             task = f"dice:{method}:{name}"
             if task in done or not (given.work / name).exists():
                 continue
-            row = {"task": task, **plans_of_dice(Prescriber.load(given.work / name), method, given.people)}
+            found = Prescriber.load(given.work / name)
+            gain = None if name == planted_name else found.policy.min_gain
+            n = given.people if method == "random" else min(given.people, FEW)
+            row = {"task": task, **plans_of_dice(found, method, n, given.seconds, gain=gain)}
             with given.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            print(row, flush=True)
+            print({key: value for key, value in row.items() if key != "plans"}, flush=True)
 
 
 if __name__ == "__main__":

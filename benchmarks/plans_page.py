@@ -143,6 +143,83 @@ def speed(done: dict[str, Any]) -> str:
     return table(("what", "median", "largest", ""), rows)
 
 
+def between(found: list[float]) -> str:
+    """A difference with its interval, bold where the interval does not hold nothing."""
+    mean, low, high = found
+    words = f"{number(mean, 4) if mean < 0 else '+' + number(mean, 4)} [{number(low, 4)}, {number(high, 4)}]"
+    return f"**{words}**" if low > 0 or high < 0 else words
+
+
+def fitted(row: dict[str, Any], model: str) -> str:
+    chosen = [one["planner"] for one in row["fitted"][model]]
+    return ", ".join(f"{chosen.count(name)} × {name}" for name in dict.fromkeys(chosen))
+
+
+def effort(done: dict[str, Any]) -> str:
+    parts = []
+    shown = (0.3, 0.5, 1.0, 1.5)
+    for task, row in done.items():
+        if not task.startswith("effort:"):
+            continue
+        head = ("plan", *(f"{one:g}" for one in shown), "area", "area less that of G2", "area less that of G2, boosted")
+        rows = []
+        for way, found in row["frontiers"].items():
+            model, _, name = way.partition(": ")
+            if name.startswith("the judges"):
+                if model == "chosen":
+                    at = [number(found["panel"][row["budgets"].index(one)]) for one in shown]
+                    rows.append((name, *at, number(found["area"], 4), "", ""))
+                continue
+            at = [number(found["panel"][row["budgets"].index(one)]) for one in shown]
+            same = "" if name == "surrogate G2" else between(found["less_surrogate"])
+            other = "" if way == "boosted: surrogate G2" else between(found["less_boosted_surrogate"])
+            rows.append((way, *at, number(found["area"], 4), same, other))
+        name = TITLES[task.partition(":")[2]]
+        parts.append(f"**{name}**, {row['people']} people (chosen: {fitted(row, 'chosen')})\n\n{table(head, rows)}")
+    return "\n\n".join(parts)
+
+
+def own(done: dict[str, Any]) -> str:
+    head = ("data", "plan", "effort", "judged gain", "judged / effort", "with G2's effort, judged gain less G2's",
+            "judged objective less G2's")  # fmt: skip
+    rows = []
+    for task, row in done.items():
+        if not task.startswith("effort:"):
+            continue
+        for way, found in row["equal"]["chosen"].items():
+            if way.startswith("the judges"):
+                continue
+            base = way == "surrogate G2"
+            rows.append((
+                TITLES[task.partition(":")[2]], way, number(found["effort"], 2), number(found["granted"]),
+                number(found["per_effort"]), "" if base else between(found["same_effort"]),
+                "" if base else between(found["net"]),
+            ))  # fmt: skip
+    return table(head, rows)
+
+
+def dice(done: dict[str, Any]) -> str:
+    head = ("data", "DiCE", "people", "without a plan", "out of time", "effort", "changes", "gain", "judged gain",
+            "embedded, same effort: judged gain more", "embedded, same gain: effort less")  # fmt: skip
+    rows = []
+    for task, row in done.items():
+        if task.startswith("terms:"):
+            _, method, name = task.split(":")
+            means = row["means"]
+            rows.append((
+                TITLES[name], method, str(row["people"]), str(row["without"]), str(row["late"]),
+                number(means["DiCE, effort"], 2), number(means["DiCE, changes"], 2), number(means["DiCE, gain"]),
+                number(means["DiCE, panel"]), between(row["same_effort"]), between(row["saved_effort"]),
+            ))  # fmt: skip
+    return table(head, rows)
+
+
+def rehearsal(done: dict[str, Any]) -> str:
+    row = done.get("rehearsal", {"areas": {}})
+    rows = [(key, f"{100 * value:+.1f} %".replace("-", "−")) for key, value in row["areas"].items()]
+    return table(("robust objective", "area more than the plain embedded model's"), rows)
+
+
 PARTS = {
     "prediction": prediction,
     "leaks": leaks,
@@ -151,6 +228,10 @@ PARTS = {
     "sweep": sweep,
     "exact": exact,
     "speed": speed,
+    "effort": effort,
+    "own": own,
+    "dice": dice,
+    "rehearsal": rehearsal,
 }
 
 

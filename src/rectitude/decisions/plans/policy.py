@@ -36,8 +36,8 @@ class Policy(Settings):
     """τ: least gain in log-odds worth making a plan for (0.1 is 2.5 points of probability at one half)."""
     min_judge_gain: float | None = None
     """Least gain by the independent judge; half of min_gain if not set."""
-    spread_weight: float = Field(default=1.0, ge=0)
-    """κ of the robust objective: weight of the mean shortfall below the bootstraps' mean."""
+    spread_weight: float = Field(default=0.5, ge=0)
+    """κ of the robust objective: weight of the mean shortfall below the bootstraps' mean (0–2)."""
     target: float | None = Field(default=None, gt=0, lt=1)
     """Target mode: least effort that reaches this probability of the good outcome."""
     min_seen: int = Field(default=5, ge=0)
