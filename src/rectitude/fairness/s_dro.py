@@ -107,7 +107,9 @@ def rows(batch: Any, inside: Tensor) -> Any:
         ConfigError: The batch is of a kind without rows of people.
     """
     if isinstance(batch, PairBatch):
-        return PairBatch(batch.users[inside], batch.positives[inside], batch.negatives[inside])
+        return replace(
+            batch, users=batch.users[inside], positives=batch.positives[inside], negatives=batch.negatives[inside]
+        )
     if isinstance(batch, RowBatch):
         return replace(
             batch, users=batch.users[inside], history=batch.history.take(inside.nonzero().squeeze(1).cpu().numpy())
