@@ -106,3 +106,13 @@ def test_the_last_norm_is_applied() -> None:
     states = Encoder(16, 1, 2, max_length=4, dropout=0.0)(torch.randn(2, 4, 16) * 10, causal_bias(4))
     torch.testing.assert_close(states.mean(-1), torch.zeros(2, 4), atol=1e-5, rtol=0)
     torch.testing.assert_close(states.std(-1, correction=0), torch.ones(2, 4), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_one_place_of_each_row_is_what_all_places_hold(causal: bool) -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(8, 2, 2, 6, 0.0, hidden=16).eval()
+    x, places = torch.randn(5, 6, 8), torch.tensor([0, 5, 2, 3, 1])
+    padding = torch.arange(6) > torch.tensor([0, 5, 3, 3, 2])[:, None]
+    bias = causal_bias(6) if causal else padding_bias(padding)
+    torch.testing.assert_close(encoder(x, bias, places), encoder(x, bias)[torch.arange(5), places])

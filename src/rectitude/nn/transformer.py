@@ -89,7 +89,28 @@ class Block(nn.Module):
         projected = self.query_key_value(self.attention_norm(x)).view(batch, length, 3, self.n_heads, -1)
         query, key, value = projected.permute(2, 0, 3, 1, 4)
         mixed = attention(query, key, value, bias).transpose(1, 2).reshape(batch, length, width)
-        x = x + self.dropout(self.attention_out(mixed))
+        return self._feed_forward(x + self.dropout(self.attention_out(mixed)))
+
+    def at(self, x: Tensor, bias: Tensor, places: Tensor) -> Tensor:
+        """What :meth:`forward` gives at one place of each row, [B, d], for about half its work.
+
+        Args:
+            x: [B, L, d].
+            bias: [L, L], or broadcastable to [B, 1, 1, L].
+            places: int64 [B].
+        """
+        batch, length, width = x.shape
+        rows = torch.arange(batch, device=x.device)
+        normed = self.attention_norm(x)
+        weight, offset = self.query_key_value.weight, self.query_key_value.bias
+        query = F.linear(normed[rows, places], weight[:width], offset[:width]).view(batch, self.n_heads, 1, -1)
+        projected = F.linear(normed, weight[width:], offset[width:]).view(batch, length, 2, self.n_heads, -1)
+        key, value = projected.permute(2, 0, 3, 1, 4)
+        readable = bias[places][:, None, None] if bias.dim() == 2 else bias
+        mixed = attention(query, key, value, readable).reshape(batch, width)
+        return self._feed_forward(x[rows, places] + self.dropout(self.attention_out(mixed)))
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
         inner = self.activation(self.expand(self.feed_forward_norm(x)))
         out: Tensor = x + self.dropout(self.contract(inner))
         return out
@@ -130,10 +151,19 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(n_factors, n_heads, dropout, hidden, activation) for _ in range(n_blocks))
         self.norm = nn.LayerNorm(n_factors)
 
-    def forward(self, embedded: Tensor, bias: Tensor) -> Tensor:
-        """[B, L, d] item embeddings to [B, L, d] states; ``bias`` as for :func:`attention`."""
+    def forward(self, embedded: Tensor, bias: Tensor, places: Tensor | None = None) -> Tensor:
+        """States of sequences.
+
+        Args:
+            embedded: [B, L, d], item embeddings.
+            bias: As for :func:`attention`; [L, L] or broadcastable to [B, 1, 1, L] where ``places`` are given.
+            places: int64 [B]; only the state there is computed to the end.
+
+        Returns:
+            [B, L, d], or [B, d] with ``places``.
+        """
         x = self.dropout(self.input_norm(embedded) + self.positions[: embedded.shape[1]])
-        for block in self.blocks:
-            x = block(x, bias)
+        for number, block in enumerate(self.blocks, 1):
+            x = block(x, bias) if places is None or number < len(self.blocks) else block.at(x, bias, places)
         states: Tensor = self.norm(x)
         return states

@@ -120,8 +120,15 @@ class BERT4Rec(SequentialRecommender):
 
     def states(self, inputs: Tensor) -> Tensor:
         """Int64 [B, L], right-padded with I, masks as I + 1, to [B, L, d]. Every position reads every item."""
+        return self._encoded(inputs)
+
+    def states_at(self, inputs: Tensor, places: Tensor) -> Tensor:
+        """[B, d]; the last block works for one place of each row."""
+        return self._encoded(inputs, places)
+
+    def _encoded(self, inputs: Tensor, places: Tensor | None = None) -> Tensor:
         embedded = self.embed(inputs, torch.cat([self.items.weight, self.mask]))
-        states: Tensor = self.encoder(embedded, padding_bias(inputs == self.n_items))
+        states: Tensor = self.encoder(embedded, padding_bias(inputs == self.n_items), places)
         return states
 
     def _last_states(self, query: Query) -> Tensor:
@@ -130,4 +137,4 @@ class BERT4Rec(SequentialRecommender):
         inputs = F.pad(inputs, (0, 1), value=self.n_items)
         rows = torch.arange(len(query), device=inputs.device)
         inputs[rows, lengths] = self.n_items + 1
-        return self.states(inputs)[rows, lengths]
+        return self.states_at(inputs, lengths)

@@ -85,7 +85,7 @@ class SASRecConfig(SequentialConfig):
 class SequentialRecommender(Recommender):
     """What models share that turn a history into one vector and compare it with item vectors.
 
-    They write ``states``: inputs [B, L] to states [B, L, d].
+    They write ``states``: inputs [B, L] to states [B, L, d]; and ``states_at`` where one of a row costs less than all.
     """
 
     causal: ClassVar[bool] = True
@@ -107,6 +107,10 @@ class SequentialRecommender(Recommender):
     def states(self, inputs: Tensor) -> Tensor:
         """Int64 [B, L], right-padded with I, to [B, L, d]."""
         raise NotImplementedError
+
+    def states_at(self, inputs: Tensor, places: Tensor) -> Tensor:
+        """[B, d], the state at one place (int64 [B]) of each row."""
+        return self.states(inputs)[torch.arange(len(inputs), device=inputs.device), places]
 
     def embed(self, inputs: Tensor, table: Tensor | None = None, path: int = 0) -> Tensor:
         """What the encoder reads at each position: the item's embedding and whatever a module around the model adds.
@@ -155,8 +159,7 @@ class SequentialRecommender(Recommender):
 
     def _last_states(self, query: Query) -> Tensor:
         inputs, lengths = query.window(self.config.max_length, self.n_items)
-        states = self.states(inputs)
-        last = states[torch.arange(len(query), device=states.device), (lengths - 1).clamp(min=0)]
+        last = self.states_at(inputs, (lengths - 1).clamp(min=0))
         return last * (lengths > 0).to(last.dtype)[:, None]
 
     def item_vectors(self) -> Tensor:
@@ -184,5 +187,12 @@ class SASRec(SequentialRecommender):
 
     def states(self, inputs: Tensor) -> Tensor:
         """Int64 [B, L] to [B, L, d]."""
-        states: Tensor = self.encoder(self.embed(inputs), causal_bias(inputs.shape[1], inputs.device))
+        return self._encoded(inputs)
+
+    def states_at(self, inputs: Tensor, places: Tensor) -> Tensor:
+        """[B, d]; the last block works for one place of each row."""
+        return self._encoded(inputs, places)
+
+    def _encoded(self, inputs: Tensor, places: Tensor | None = None) -> Tensor:
+        states: Tensor = self.encoder(self.embed(inputs), causal_bias(inputs.shape[1], inputs.device), places)
         return states
