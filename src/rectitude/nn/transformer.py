@@ -6,6 +6,7 @@ Letters: B batch, L length, d width, H heads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -163,7 +164,9 @@ class Encoder(nn.Module):
             [B, L, d], or [B, d] with ``places``.
         """
         x = self.dropout(self.input_norm(embedded) + self.positions[: embedded.shape[1]])
-        for number, block in enumerate(self.blocks, 1):
-            x = block(x, bias) if places is None or number < len(self.blocks) else block.at(x, bias, places)
+        *early, last = cast("list[Block]", list(self.blocks))
+        for block in early:
+            x = block(x, bias)
+        x = last(x, bias) if places is None else last.at(x, bias, places)
         states: Tensor = self.norm(x)
         return states
