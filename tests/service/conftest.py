@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import uvicorn
 
 from rectitude.data.dataset import Dataset
 from rectitude.data.readers import load, write_folder
+from rectitude.decisions.routing.serving.run import listen
 from rectitude.service.app import create_app
 from rectitude.service.config import ServiceConfig
 from rectitude.service.launch import Launch
@@ -91,3 +95,25 @@ def web(service: Service) -> Iterator[TestClient]:
     """The application of ``service``, asked from this machine."""
     with TestClient(create_app(service), base_url="http://127.0.0.1") as client:
         yield client
+
+
+@contextmanager
+def answering(service: Service) -> Iterator[str]:
+    """A service on a port of this machine; yields its address."""
+    listener = listen("127.0.0.1", 0)
+    config = uvicorn.Config(create_app(service), log_config=None, access_log=False, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def live(service: Service) -> Iterator[str]:
+    """Address of ``service``, answering."""
+    with answering(service) as address:
+        yield address

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rectitude.cli import options
-from rectitude.cli.console import emit, line, plural, tell
+from rectitude.cli.console import emit, line, tell
 from rectitude.core.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from rectitude.service.service import Service
 
 
 def serve(
@@ -81,13 +86,14 @@ def serve(
     values |= {name: value for name, value in given.items() if value is not None}
     try:
         from rectitude.service.config import ServiceConfig
-        from rectitude.service.launch import Launch
+        from rectitude.service.launch import Launch, log_to_stderr
         from rectitude.service.launch import serve as answer
     except ImportError as error:
         raise MissingExtraError(str(error.name), "serve", "The service") from error
 
     settings = build(ServiceConfig, values, where=str(config) if config is not None else "options")
     launch = Launch(config=settings, slots=_slots(runs), experiments=tuple(experiment or ()), json_logs=json_logs)
+    log_to_stderr(as_json=json_logs)
     service = launch.open()
     listener = listen(settings.host, settings.port)
     name = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -104,15 +110,21 @@ def serve(
             line(f"{slot}  {served.run.path}  {served.run.model.title}, {served.retrieval.title}")
         line(f"Pages   {address}/")
         line(f"Routes  {address}/docs")
-    for slot in shelf.names():
-        for note in shelf[slot].notes:
-            tell(f"{slot}: {note}")
-    if settings.loopback and not service.store.keys.any():
-        tell("No key is in the store: everybody on this machine may do everything. 'rectitude keys make' makes one")
-    if settings.workers > 1:
-        tell(f"{plural(settings.workers, 'process', 'processes')}")
+    for note in _notes(service):
+        if json_logs:
+            logging.getLogger("rectitude.service").info("%s", note)
+        else:
+            tell(note)
     sys.stdout.flush()
     answer(launch, service, listener)
+
+
+def _notes(service: Service) -> Iterator[str]:
+    """What is to be said at the start."""
+    for slot in service.shelf.names():
+        yield from (f"{slot}: {note}" for note in service.shelf[slot].notes)
+    if service.config.loopback and not service.store.keys.any():
+        yield "No key is in the store: everybody on this machine may do everything. 'rectitude keys make' makes one"
 
 
 def _slots(runs: list[str]) -> dict[str, str]:

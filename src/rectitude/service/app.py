@@ -143,20 +143,13 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
 def _tell_truth(path: str, operation: dict[str, Any]) -> None:
     answers = operation["responses"]
     answers.pop("422", None)
+    usual: tuple[int, ...] = (422,)
     if not path.startswith("/health"):
         operation["security"] = [{"key": []}]
-        answers |= {
-            str(status): told for status, told in problems.responses(*_ALWAYS).items() if str(status) not in answers
-        }
-    else:
-        answers |= {str(status): told for status, told in problems.responses(422).items()}
-    for status in ("404", "413", "415", "400", "409", "507"):
-        if status in answers and "content" not in answers[status]:
-            answers[status] |= problems.responses(int(status))[int(status)]
+        usual = _ALWAYS
     if "requestBody" in operation:
-        answers |= {
-            str(status): told for status, told in problems.responses(400, 413, 507).items() if str(status) not in answers
-        }
+        usual += (400, 413, 507)
+    told = {str(status): about for status, about in problems.responses(*usual).items()}
     if "200" in answers and operation.get("operationId", "").endswith("_get"):
-        answers.setdefault("304", {"description": "The client has it already (If-None-Match)."})
-    operation["responses"] = dict(sorted(answers.items()))
+        told["304"] = {"description": "The client has it already (If-None-Match)."}
+    operation["responses"] = dict(sorted({**told, **answers}.items()))

@@ -69,7 +69,6 @@ def serve(launch: Launch, service: Service, listener: Any) -> None:
         service: Opened; several workers each open their own.
         listener: The socket.
     """
-    _log_to_stderr(as_json=launch.json_logs)
     settings = _uvicorn_settings(launch.config)
     if launch.config.workers == 1:
         uvicorn.Server(uvicorn.Config(create_app(service), **settings)).run(sockets=[listener])
@@ -89,7 +88,7 @@ def serve(launch: Launch, service: Service, listener: Any) -> None:
 def worker() -> FastAPI:
     """The application of one of several processes."""
     launch = build(Launch, json.loads(os.environ[_SPEC]), where=_SPEC)
-    _log_to_stderr(as_json=launch.json_logs)
+    log_to_stderr(as_json=launch.json_logs)
     return create_app(launch.open())
 
 
@@ -128,7 +127,8 @@ class _JsonLines(logging.Formatter):
         return json.dumps(told, ensure_ascii=False)
 
 
-def _log_to_stderr(*, as_json: bool) -> None:
+def log_to_stderr(*, as_json: bool) -> None:
+    """Send the log of the service to standard error: faults and changes, and with ``as_json`` every request."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines() if as_json else logging.Formatter("%(levelname)s %(message)s"))
     for name, level in (("rectitude", logging.INFO), ("uvicorn", logging.WARNING)):

@@ -13,7 +13,7 @@ from rectitude.service.app import create_app
 from rectitude.service.service import Service
 
 
-def test_runs_with_metrics_lineage_and_findings(web: TestClient, runs: dict[str, Path], tmp_path: Path) -> None:
+def test_runs_with_metrics_lineage_and_findings(web: TestClient, runs: dict[str, Path]) -> None:
     page = schemas.RunPage.model_validate(web.get("/v1/runs").json())
     assert [run.name for run in page.items] == ["bpr", "ease", "sasrec"]
     assert [run.slots for run in page.items] == [["bpr"], [], ["main"]]
@@ -24,8 +24,10 @@ def test_runs_with_metrics_lineage_and_findings(web: TestClient, runs: dict[str,
     findings = schemas.Findings.model_validate(web.get("/v1/runs/sasrec/findings").json())
     assert findings.findings == []
     made = {"findings": [{"title": "A gap"}], "impossible": ["no ages"], "protocol": {"k": [10]}}
-    (runs["ease"] / "findings.json").write_text(json.dumps(made))
+    file = runs["ease"] / "findings.json"
+    file.write_text(json.dumps(made))
     assert web.get("/v1/runs/ease/findings").json() == {"run": "ease", **made}
+    file.unlink()
 
 
 @pytest.mark.parametrize("name", ["..", ".", "%2e%2e", "..%2f..%2fetc", "none", "a%00b", "sasrec%2F..%2Fease", "\\.."])
