@@ -139,7 +139,7 @@ class Events:
             rows = connection.execute(
                 select(ErasedRow.subject, ErasedRow.at).where(ErasedRow.subject.in_(wanted[start : start + _CHUNK]))
             )
-            erased |= dict(rows.tuples().all())
+            erased |= {row[0]: row[1] for row in rows}
         if not erased:
             return events
         return [event for event in events if event.at > erased.get(digests[event.user], -math.inf)]

@@ -109,7 +109,8 @@ class Trail:
         def act(connection: Connection) -> None:
             if not self._database.is_sqlite:  # SQLite has one writer anyway
                 connection.exec_driver_sql("LOCK TABLE trail IN EXCLUSIVE MODE")
-            seq, previous = connection.execute(newest).tuples().first() or (0, _FIRST)
+            last = connection.execute(newest).first()
+            seq, previous = (last[0], last[1]) if last is not None else (0, _FIRST)
             row = {
                 "seq": seq + 1,
                 "at": time.time(),

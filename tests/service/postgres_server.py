@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, from Debian's packages: in a temporary folder, on a free port of this machine only."""
+"""A PostgreSQL of the tests' own, from Debian's packages: in a temporary folder, on a free port of this machine."""
 
 from __future__ import annotations
 
