@@ -121,8 +121,8 @@ def _gap(finding: Finding) -> tuple[bool, str]:
     if not (finding.floor is not None and finding.value > finding.floor and sure):
         return False, "Nobody is served worse than chance would explain"
     worst, best = _ends(finding)
-    than = _people(best, finding)
-    return True, f"{_large(_people(worst, finding))} are served {percent(1 - worst.value / best.value)} worse than {than}"
+    less = percent(1 - worst.value / best.value)
+    return True, f"{_large(_people(worst, finding))} are served {less} worse than {_people(best, finding)}"
 
 
 def _people(group: GroupMean, finding: Finding) -> str:

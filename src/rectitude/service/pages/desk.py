@@ -1,4 +1,4 @@
-"""What every page needs: who is asking, which words they may read, which run is in use, and the page around the answer."""
+"""What every page needs: who is asking, which words they may read, which run is in use, the page around it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ _YEAR = 31_536_000
 
 Staff = Annotated[Principal, require("read")]
 """Those who answer for a run."""
+Runner = Annotated[Principal, require("admin")]
+"""Whoever runs the service."""
 Anyone = Annotated[Principal, require("read", "person")]
 """Those, and the people recommended to."""
 

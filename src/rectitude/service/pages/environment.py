@@ -1,4 +1,4 @@
-"""Templates: escaping on, what every page shows (who is asking, which words, which run), and the headers it is sent with."""
+"""Templates with escaping on, what they write with, and the headers that pages are sent with."""
 
 from __future__ import annotations
 

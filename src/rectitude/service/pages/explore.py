@@ -91,7 +91,13 @@ Ids = Annotated[list[str] | None, Query(max_length=MOST_ADDED)]
 
 
 def _view(
-    request: Request, run: str | None, beside: str, person: str, add: list[str] | None, without: list[str] | None, k: int
+    request: Request,
+    run: str | None,
+    beside: str,
+    person: str,
+    add: list[str] | None,
+    without: list[str] | None,
+    k: int,
 ) -> View | None:
     slots = service_of(request).shelf.names()
     chosen = run_in_use(request, run, slots)
@@ -100,7 +106,9 @@ def _view(
     if beside and beside not in slots:
         raise HTTPException(404, "No run of this name is served")
     length = k if k in LENGTHS else LENGTHS[0]
-    return View(chosen, beside, person.strip(), tuple(dict.fromkeys(add or ())), tuple(dict.fromkeys(without or ())), length)
+    return View(
+        chosen, beside, person.strip(), tuple(dict.fromkeys(add or ())), tuple(dict.fromkeys(without or ())), length
+    )
 
 
 @router.get("/explore")
@@ -233,7 +241,7 @@ async def why(
 ) -> Response:
     """Why an item is in a list, as a part that opens in place."""
     shelf = service_of(request).shelf
-    view = _view(request, run, beside, person, add, without, LENGTHS[0])
+    view = _view(request, run, beside, person, add, without)
     if view is None or view.empty or of not in shelf:
         raise HTTPException(404, "There is nothing to explain")
     asked = await shelf.compute(lambda: _ask(shelf, view))
@@ -290,7 +298,7 @@ def suggest(
     without: Ids = None,
 ) -> Response:
     """The options under the search field."""
-    view = _view(request, run, beside, person, add, without, LENGTHS[0])
+    view = _view(request, run, beside, person, add, without)
     if view is None:
         raise HTTPException(404, "No run is served")
     served = service_of(request).shelf[view.run]

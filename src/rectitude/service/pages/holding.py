@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ class Guess:
         certainty: 0 no better than drawing lots, 1 always right.
         words: How sure a guess is.
         right: Of 100 people, for how many it is right.
+        lots: The same for labels dealt out at random.
     """
 
     attribute: str
@@ -48,6 +50,7 @@ class Guess:
     certainty: float
     words: str
     right: int
+    lots: int
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,10 @@ def _written(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def guesses(reading: RunReading) -> list[Guess]:
+def guesses(readings: Sequence[RunReading]) -> list[Guess]:
     """The attributes that were tried to be guessed, the surest first, each from where it is told most."""
     best: dict[str, tuple[float, Finding]] = {}
-    for finding in reading.findings:
+    for finding in [finding for reading in readings for finding in reading.findings]:
         if finding.check != "attribute-leakage" or finding.attribute is None:
             continue
         floor = finding.floor if finding.floor is not None else 0.0
@@ -117,7 +120,14 @@ def guesses(reading: RunReading) -> list[Guess]:
         if finding.attribute not in best or sure > best[finding.attribute][0]:
             best[finding.attribute] = (sure, finding)
     made = [
-        Guess(name, words_of(name), sure, certainty_words(sure), round(100 * finding.value))
+        Guess(
+            name,
+            words_of(name),
+            sure,
+            certainty_words(sure),
+            round(100 * finding.value),
+            round(100 * (finding.floor or 0)),
+        )
         for name, (sure, finding) in best.items()
     ]
     return sorted(made, key=lambda guess: -guess.certainty)
@@ -168,7 +178,9 @@ class Asked:
         summary: What was done, in a sentence.
         left: What could not be done, a sentence each.
         stays: What stays, and why, a sentence each.
-        proof: The rest of the proof as names and values.
+        models: What was done to which.
+        proof: All of it, as it is kept.
+        file: Is there a file to be fetched?
         attribute: What is to be forgotten, empty for other requests.
     """
 
@@ -187,16 +199,18 @@ class Asked:
     summary: str
     left: Sequence[str]
     stays: Sequence[str]
-    proof: Sequence[tuple[str, str]]
+    models: Sequence[Repaired]
+    proof: str
+    file: bool
     attribute: str = ""
 
 
-def asked(request: Request) -> Asked:
-    """A request with its steps, in words."""
+def asked(request: Request, *, file: bool = False) -> Asked:
+    """A request with its steps, in words; ``file`` where an export can be fetched."""
     status, tone = _STATUS[request.status]
     title = _KINDS.get(request.kind, words_of(request.kind).capitalize())
     attribute = words_of(str(request.parameters.get("attribute", "a fact of mine")))
-    proof = dict(request.proof or {})
+    proof = request.proof or {}
     return Asked(
         request.id,
         request.kind,
@@ -210,10 +224,12 @@ def asked(request: Request) -> Asked:
         request.doing or "",
         [(step_words(step.name), step.at) for step in request.steps],
         request.reason or "",
-        str(proof.pop("summary", "")),
-        list(proof.pop("left", ())),
-        list(proof.pop("stays", ())),
-        proof_lines(proof),
+        str(proof.get("summary", "")),
+        list(dict.fromkeys(proof.get("left", ()))),
+        list(proof.get("stays", ())),
+        repaired(proof),
+        json.dumps(proof, indent=2, ensure_ascii=False) if proof else "",
+        file,
         str(request.parameters.get("attribute", "")),
     )
 
@@ -242,26 +258,47 @@ def step_words(name: str) -> str:
     return _STEPS.get(first, name).format(run=" ".join(rest))
 
 
-def proof_lines(proof: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """A proof, however deep, as names and values."""
-    lines: list[tuple[str, str]] = []
-    for name, value in proof.items():
-        words = f"{prefix} {words_of(str(name))}".strip()
-        if isinstance(value, Mapping):
-            lines += proof_lines(value, words)
-        elif isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
-            for number, one in enumerate(value, 1):
-                lines += proof_lines(one if isinstance(one, Mapping) else {"": one}, f"{words} {number}")
-        elif isinstance(value, list | tuple):
-            lines.append((words, ", ".join(_plain(one) for one in value) or "none"))
-        elif value is not None:
-            lines.append((words, _plain(value)))
-    return lines
+@dataclass(frozen=True)
+class Repaired:
+    """A model that was repaired, as the proof tells it.
+
+    Attributes:
+        run: Name of the run.
+        remedy: What was done.
+        counts: What was counted before and after.
+        figures: What was measured before and after.
+    """
+
+    run: str
+    remedy: str
+    counts: Sequence[tuple[str, str, str]]
+    figures: Sequence[tuple[str, str, str]]
+
+
+def repaired(proof: Mapping[str, Any]) -> list[Repaired]:
+    """The models of a proof."""
+    made = []
+    for run in proof.get("runs", ()):
+        if not isinstance(run, Mapping) or "remedy" not in run:
+            continue
+        before, after = run.get("before", {}), run.get("after", {})
+        counts = [(words_of(name), _plain(value), _plain(after.get(name, "–"))) for name, value in before.items()]
+        guessed = run.get("membership", {})
+        figures = [
+            (f"told to be in it, {words_of(name)}", _plain(value), _plain(guessed.get("after", {}).get(name, "–")))
+            for name, value in guessed.get("before", {}).items()
+        ]
+        figures += [
+            (str(row["figure"]), _plain(row["before"]["value"]), _plain(row["after"]["value"]))
+            for row in run.get("figures", ())
+        ]
+        made.append(Repaired(str(run.get("run", "")), str(run["remedy"]), counts, figures))
+    return made
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) else str(value)

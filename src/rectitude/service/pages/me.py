@@ -68,12 +68,24 @@ async def _values(request: Request, principal: Principal, whom: str, run: str | 
     slot = run_in_use(request, run, service.shelf.names())
     requests = await run_in_threadpool(_requests, request, principal, whom)
     values: dict[str, Any] = {
-        "staff": principal.role != "person", "may_act": principal.is_admin or principal.role == "person",
-        "deleted": principal.role == "person" and principal.user is None, "address": _address(principal, whom),
-        "requests": requests, "requests_path": link("/me/requests", person=whom), "held": None, "guesses": [],
-        "recommended": None, "shown": _SHOWN, "audited": False, "examples": [], "slot": slot, "pending": _pending(requests), "forgettable": [], "delete_path": link("/me/delete", person=whom),
+        "slot": slot,
+        "staff": principal.role != "person",
+        "may_act": principal.is_admin or principal.role == "person",
+        "deleted": principal.role == "person" and principal.user is None,
+        "address": _address(principal, whom),
+        "delete_path": link("/me/delete", person=whom),
         "why_link": lambda item: link("/me/why", item=item, person=whom),
-    }  # fmt: skip
+        "requests": requests,
+        "requests_path": link("/me/requests", person=whom),
+        "pending": _pending(requests),
+        "held": None,
+        "guesses": [],
+        "audited": False,
+        "forgettable": [],
+        "recommended": None,
+        "examples": [],
+        "shown": _SHOWN,
+    }
     if slot is None:
         return values
     served = service.shelf[slot]
@@ -81,8 +93,8 @@ async def _values(request: Request, principal: Principal, whom: str, run: str | 
         values["examples"] = [served.run.user_ids[at] for at in range(min(4, len(served.run.user_ids)))]
         return values
     held = await run_in_threadpool(holding, service, slot, whom)
-    reading = next(one for one in await run_in_threadpool(readings, request) if one.slot == slot)
-    values |= {"held": held, "guesses": guesses(reading), "audited": bool(reading.findings)}
+    found = await run_in_threadpool(readings, request)
+    values |= {"held": held, "guesses": guesses(found), "audited": any(one.findings for one in found)}
     told = {name for name, _ in held.facts} | {guess.attribute for guess in values["guesses"]}
     values["forgettable"] = sorted(told - _asked_to_forget(requests))
     if held.known:
@@ -102,7 +114,15 @@ def _requests(request: Request, principal: Principal, whom: str) -> list[Asked]:
         found = store.of_subject(principal.subject)
     else:
         found = store.of(whom) if whom else []
-    return [asked(store.get(one.id) or one) for one in found[:20]]
+    return [asked(store.get(one.id) or one, file=_has_file(request, one)) for one in found[:20]]
+
+
+def _has_file(request: Request, found: PersonRequest) -> bool:
+    try:
+        rights.export_file(service_of(request), found)
+    except QueryError:
+        return False
+    return True
 
 
 def _asked_to_forget(requests: Sequence[Asked]) -> set[str]:

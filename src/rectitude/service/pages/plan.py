@@ -147,9 +147,7 @@ def told(found: Prescriber, answers: Mapping[str, Any], locked: list[str], chang
         "before": chance(plan["p0"]),
         "after": chance(plan["p1"]) if plan["plan"] else "",
         "good": good,
-        "items": [
-            Item(item["sentence"], item["uncertain"], _detail(item["chosen"])) for item in plan["plan"]
-        ],
+        "items": [Item(item["sentence"], item["uncertain"], _detail(item["chosen"])) for item in plan["plan"]],
         "solved": _STATUS[plan["status"]],
         "reasons": plan["reasons"],
         "notes": plan["notes"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +57,7 @@ def pieces(
     spans += [(span, "", "not") for span in unread] + [(span, "", "refused") for span in refused]
     cuts = sorted({0, len(text), *(end for span, _, _ in spans for end in span if 0 <= end <= len(text))})
     made = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         inside = [(name, kind) for (low, high), name, kind in spans if low <= start and end <= high]
         names = tuple(name for name, kind in inside if kind == "read")
         kind = "read" if names else next((kind for _, kind in inside), "")
