@@ -262,8 +262,13 @@ class Builder:
         self._check(person)
         notes = self._notes(person)
         choices = []
-        for name in self.schema.mutable():
+        wished = {Condition.parse(wish, where="the wishes").name for wish in person.wishes}
+        for name, feature in self.schema.mutable().items():
             if name in person.locked:
+                continue
+            if person[name] is None and name not in wished:
+                # answering is no change of habit, and a model credits it with all that sets those apart who answered
+                notes.append(f"'{feature.label or name}' is not answered, so no change of it is weighed")
                 continue
             choice = self._choice(self.encoder.questions[name], person, (attributions or {}).get(name))
             if len(choice.values) > 1:
@@ -294,7 +299,7 @@ class Builder:
             value = person[name]
             words = question.feature.label or name
             if value is None:
-                if not question.gaps and question.feature.kind != "nominal":
+                if not question.gaps and question.feature.kind != "nominal" and not question.feature.mutable:
                     notes.append(f"'{words}' is not answered; the usual answer is assumed")
                 continue
             code = question.code(value, where="the answers")
