@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from rectitude.service.api import schemas
+from rectitude.client import answers
 from rectitude.service.app import create_app
 from rectitude.service.service import Service
 
@@ -16,7 +16,7 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 def stored(web: TestClient, **query: Any) -> list[dict[str, Any]]:
-    return schemas.EventPage.model_validate(web.get("/v1/events", params=query).json()).model_dump()["items"]
+    return answers.EventPage.model_validate(web.get("/v1/events", params=query).json()).model_dump()["items"]
 
 
 def test_one_several_and_lines(web: TestClient) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from rectitude.service.api import schemas
+from rectitude.client import answers
 from rectitude.service.app import create_app
 from rectitude.service.service import Service
 
@@ -19,7 +19,7 @@ def listed(web: TestClient, **query: Any) -> list[str]:
 
 def test_the_list_of_a_person_is_the_runs(web: TestClient, service: Service) -> None:
     answer = web.get("/v1/recommend", params={"user": "u3", "k": 5})
-    schemas.List.model_validate(answer.json())
+    answers.List.model_validate(answer.json())
     run = service.shelf["main"].run.recommend("u3", k=5)
     assert [item["item_id"] for item in answer.json()["items"]] == [item.item_id for item in run.items]
     assert answer.json()["answered_by"] == "SASRec"
@@ -126,17 +126,17 @@ def test_questions_that_cannot_be_answered(web: TestClient, query: str, status: 
 def test_bodies_that_are_no_question(web: TestClient, body: bytes) -> None:
     answer = web.post("/v1/recommend", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
-    schemas_problem(answer.json(), 422)
+    problem_of(answer.json(), 422)
 
 
 def test_an_absurdly_deep_body(web: TestClient) -> None:
     answer = web.post("/v1/recommend", content=b"[" * 100_000, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
-    schemas_problem(answer.json(), 400)
+    problem_of(answer.json(), 400)
     assert web.post("/v1/events", content=b"[" * 100_000).status_code == 422
 
 
-def schemas_problem(told: dict[str, Any], status: int) -> None:
+def problem_of(told: dict[str, Any], status: int) -> None:
     from rectitude.service.api.problems import Problem
 
     assert Problem.model_validate(told).status == status
@@ -145,7 +145,7 @@ def schemas_problem(told: dict[str, Any], status: int) -> None:
 def test_routes_that_are_not_there_and_methods_that_are_not(web: TestClient) -> None:
     for answer, status in ((web.get("/v1/none"), 404), (web.delete("/v1/runs"), 405), (web.get("/v1/items/zz"), 404)):
         assert answer.status_code == status
-        schemas_problem(answer.json(), status)
+        problem_of(answer.json(), status)
     assert "GET" in web.delete("/v1/runs").headers["allow"]
 
 
@@ -166,7 +166,7 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_read(open_service: Call
         for answer in (announced, streamed, model):
             assert answer.status_code == 413
             assert answer.headers["connection"] == "close"
-            schemas_problem(answer.json(), 413)
+            problem_of(answer.json(), 413)
         assert web.get("/health/live").status_code == 200
 
 
@@ -189,7 +189,7 @@ def test_why_an_item_stands_where_it_does(web: TestClient) -> None:
     item = listed(web, user="u3")[1]
     told = web.post("/v1/explain", json={"user": "u3", "item": item})
     assert told.status_code == 200
-    found = schemas.Explained.model_validate(told.json())
+    found = answers.Explained.model_validate(told.json())
     assert found.rank == 2
     assert found.reasons[0].effect > 0
     assert web.post("/v1/explain", json={"user": "u3", "item": "none"}).status_code == 422
@@ -198,7 +198,7 @@ def test_why_an_item_stands_where_it_does(web: TestClient) -> None:
 
 def test_similar_items(web: TestClient) -> None:
     told = web.get("/v1/items/i4/similar?k=3")
-    assert [row.rank for row in schemas.SimilarList.model_validate(told.json()).items] == [1, 2, 3]
+    assert [row.rank for row in answers.SimilarList.model_validate(told.json()).items] == [1, 2, 3]
     assert web.get("/v1/items/none/similar").status_code == 404
     assert web.get("/v1/items/i4/similar?k=1000").status_code == 422
 

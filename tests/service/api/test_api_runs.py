@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from rectitude.service.api import schemas
-from rectitude.service.api.schemas import Health
+from rectitude.client import answers
+from rectitude.client.answers import Health
 from rectitude.service.app import create_app
 from rectitude.service.service import Service
 
 
 def test_runs_with_metrics_lineage_and_findings(web: TestClient, runs: dict[str, Path]) -> None:
-    page = schemas.RunPage.model_validate(web.get("/v1/runs").json())
+    page = answers.RunPage.model_validate(web.get("/v1/runs").json())
     assert [run.name for run in page.items] == ["bpr", "ease", "sasrec"]
     assert [run.slots for run in page.items] == [["bpr"], [], ["main"]]
-    told = schemas.RunTold.model_validate(web.get("/v1/runs/sasrec").json())
+    told = answers.RunTold.model_validate(web.get("/v1/runs/sasrec").json())
     assert told.served is not None
     assert told.served["retrieval"] == "exact, 40 items"
     assert str(runs["sasrec"].parent) not in web.get("/v1/runs/sasrec").text  # no path of the machine
-    findings = schemas.Findings.model_validate(web.get("/v1/runs/sasrec/findings").json())
+    findings = answers.Findings.model_validate(web.get("/v1/runs/sasrec/findings").json())
     assert findings.findings == []
     made = {"findings": [{"title": "A gap"}], "impossible": ["no ages"], "protocol": {"k": [10]}}
     file = runs["ease"] / "findings.json"
@@ -61,7 +61,7 @@ def test_a_swap_is_served_kept_and_survives_a_restart(
     service = open_service()
     with TestClient(create_app(service), base_url="http://127.0.0.1") as web:
         answer = web.put("/v1/slots/main", json={"run": "ease"})
-        assert schemas.SlotRow.model_validate(answer.json()).run == "ease"
+        assert answers.SlotRow.model_validate(answer.json()).run == "ease"
         assert web.get("/v1/recommend?user=u1").json()["answered_by"] == "EASE"
         assert [row["run"] for row in web.get("/v1/slots").json()["items"]] == ["ease", "bpr"]
         assert web.put("/v1/slots/none", json={"run": "ease"}).status_code == 404

@@ -9,22 +9,13 @@ from fastapi import APIRouter, Body, Path, Query, Request
 from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from rectitude.client.answers import ItemPage, ItemTold, Put, SimilarList, UserPage, UserTold
 from rectitude.core.errors import QueryError
 from rectitude.service.access import Principal, check_user, require
+from rectitude.service.api import addresses  # noqa: F401 -- {item_id:id}
 from rectitude.service.api.problems import NotFoundError, responses
 from rectitude.service.api.replies import page, position, reply
-from rectitude.service.api.schemas import (
-    ItemBody,
-    ItemPage,
-    ItemsBody,
-    ItemTold,
-    Put,
-    SimilarList,
-    UserBody,
-    UserPage,
-    UserRow,
-    UsersBody,
-)
+from rectitude.service.api.schemas import ItemBody, ItemsBody, UserBody, UsersBody
 from rectitude.service.service import Service
 from rectitude.service.serving.catalogue import Catalogue
 from rectitude.service.serving.explaining import similar
@@ -78,7 +69,7 @@ async def put_items(request: Request, principal: Writer, body: Annotated[ItemsBo
     return await _store_items(request, rows)
 
 
-@router.put("/v1/items/{item_id}", response_model=Put, responses=responses(413))
+@router.put("/v1/items/{item_id:id}", response_model=Put, responses=responses(413))
 async def put_item(
     request: Request, principal: Writer, item_id: Identifier, body: Annotated[ItemBody, Body()]
 ) -> Response:
@@ -98,7 +89,7 @@ async def _store_items(request: Request, rows: list[ItemFacts]) -> Response:
     return reply(request, {"stored": len({row.id for row in rows})})
 
 
-@router.get("/v1/items/{item_id}", response_model=ItemTold, responses=responses(404))
+@router.get("/v1/items/{item_id:id}", response_model=ItemTold, responses=responses(404))
 async def item(request: Request, principal: Reader, item_id: Identifier, slot: InSlot = MAIN) -> Response:
     """What is known of an item."""
     service: Service = request.app.state.service
@@ -109,7 +100,7 @@ async def item(request: Request, principal: Reader, item_id: Identifier, slot: I
 
 
 @router.get(
-    "/v1/items/{item_id}/picture",
+    "/v1/items/{item_id:id}/picture",
     response_class=FileResponse,
     responses={
         200: {
@@ -131,7 +122,7 @@ async def picture(request: Request, principal: Reader, item_id: Identifier, slot
     )
 
 
-@router.get("/v1/items/{item_id}/similar", response_model=SimilarList, responses=responses(404))
+@router.get("/v1/items/{item_id:id}/similar", response_model=SimilarList, responses=responses(404))
 async def similar_items(
     request: Request,
     principal: Reader,
@@ -172,7 +163,7 @@ async def put_users(request: Request, principal: Writer, body: Annotated[UsersBo
     return await _store_users(request, [UserFacts(user.id, user.facts) for user in body.users])
 
 
-@router.put("/v1/users/{user_id}", response_model=Put, responses=responses(413))
+@router.put("/v1/users/{user_id:id}", response_model=Put, responses=responses(413))
 async def put_user(
     request: Request, principal: Writer, user_id: Identifier, body: Annotated[UserBody, Body()]
 ) -> Response:
@@ -187,7 +178,7 @@ async def _store_users(request: Request, rows: list[UserFacts]) -> Response:
     return reply(request, {"stored": len({row.id for row in rows})})
 
 
-@router.get("/v1/users/{user_id}", response_model=UserRow, responses=responses(404))
+@router.get("/v1/users/{user_id:id}", response_model=UserTold, responses=responses(404))
 async def user(request: Request, principal: Reader, user_id: Identifier) -> Response:
     """What was told of a person."""
     check_user(principal, user_id)

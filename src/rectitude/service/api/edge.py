@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rectitude.service.api.addresses import keep_slashes
 from rectitude.service.api.metrics import Metrics
 from rectitude.service.api.problems import Teller, problem
 
@@ -53,6 +54,8 @@ class Edge:
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
+        if b"%2" in scope.get("raw_path", b""):
+            scope["path"] = keep_slashes(scope["raw_path"])
         given, length = _headers(scope)
         name = given.decode() if given and _SANE.match(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = name
@@ -65,22 +68,11 @@ class Edge:
                 message["headers"] = _completed(message.get("headers", ()), name)
             await send(message)
 
-        read = 0
-
-        async def limited() -> Message:
-            nonlocal read
-            message = await receive()
-            if message["type"] == "http.request":
-                read += len(message.get("body", b""))
-                if read > self._most:
-                    raise _TooLargeError(self._most)
-            return message
-
         self._metrics.in_flight.inc()
         try:
             if length > self._most:
                 raise _TooLargeError(self._most)
-            await self._app(scope, limited, answer)
+            await self._app(scope, _limited(receive, self._most), answer)
         except _TooLargeError as error:
             refusal = problem(413, error.detail, name)
             refusal.headers.update(error.headers or {})
@@ -111,6 +103,21 @@ class Edge:
             # The route, not the address: addresses hold ids of people.
             told = {"request": name, "method": method, "route": route, "status": status, "seconds": round(seconds, 4)}
             _log.info("%s %s %s %.1f ms", method, route, status, 1000 * seconds, extra={"told": told})
+
+
+def _limited(receive: Receive, most: int) -> Receive:
+    """Refuses a body as soon as more of it has come than is allowed."""
+    read = 0
+
+    async def limited() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > most:
+            raise _TooLargeError(most)
+        return message
+
+    return limited
 
 
 def route_of(scope: Scope) -> str:

@@ -15,11 +15,12 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from rectitude.client.answers import EventPage, Taken
 from rectitude.core.errors import QueryError
 from rectitude.service.access import Principal, check_user, require
 from rectitude.service.api.problems import responses
 from rectitude.service.api.replies import page, position, reply
-from rectitude.service.api.schemas import EventBody, EventPage, Taken
+from rectitude.service.api.schemas import EventBody
 from rectitude.service.config import ServiceConfig
 from rectitude.service.service import Service
 from rectitude.service.store import Event, Stored, refusal

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
+from rectitude.client.answers import Health
 from rectitude.core.about import __version__
 from rectitude.core.errors import RectitudeError
 from rectitude.service.access import Principal, everybody, require
 from rectitude.service.api.metrics import CONTENT_TYPE
-from rectitude.service.api.schemas import Health
 from rectitude.service.service import Service
 
 router = APIRouter(tags=["health"])

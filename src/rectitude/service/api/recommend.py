@@ -8,19 +8,12 @@ import orjson
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 
+from rectitude.client.answers import Explained, List
 from rectitude.core.errors import QueryError
 from rectitude.service.access import Principal, check_user, require
 from rectitude.service.api.problems import responses
 from rectitude.service.api.replies import JSON, query_parameters, read_query, reply, tagged
-from rectitude.service.api.schemas import (
-    Bounds,
-    ExplainBody,
-    Explained,
-    List,
-    RecommendBody,
-    RecommendQuery,
-    Wanted,
-)
+from rectitude.service.api.schemas import Bounds, ExplainBody, RecommendBody, RecommendQuery, Wanted
 from rectitude.service.service import Service
 from rectitude.service.serving.asking import Ask
 from rectitude.service.serving.explaining import explain

@@ -8,19 +8,12 @@ from fastapi import APIRouter, Body, Path, Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
+from rectitude.client.answers import Assigned, ExperimentList, Findings, RunPage, RunTold, SlotList, SlotRow
 from rectitude.service.access import Principal, check_user, require
+from rectitude.service.api import addresses  # noqa: F401 -- {name:id}
 from rectitude.service.api.problems import responses
 from rectitude.service.api.replies import page, position, reply
-from rectitude.service.api.schemas import (
-    Assigned,
-    ExperimentList,
-    Findings,
-    RunPage,
-    RunTold,
-    SlotList,
-    SlotRow,
-    SwapBody,
-)
+from rectitude.service.api.schemas import SwapBody
 from rectitude.service.service import Service
 from rectitude.service.serving.info import RunInfo
 from rectitude.service.serving.shelf import Shelf
@@ -59,7 +52,7 @@ def _row(info: RunInfo, shelf: Shelf) -> dict[str, Any]:
     }
 
 
-@router.get("/v1/runs/{name}", response_model=RunTold, responses=responses(404))
+@router.get("/v1/runs/{name:id}", response_model=RunTold, responses=responses(404))
 async def run(request: Request, principal: Reader, name: Name) -> Response:
     """A run with its metrics, lineage and settings."""
     service: Service = request.app.state.service
@@ -86,7 +79,7 @@ async def run(request: Request, principal: Reader, name: Name) -> Response:
     return reply(request, told)
 
 
-@router.get("/v1/runs/{name}/findings", response_model=Findings, responses=responses(404))
+@router.get("/v1/runs/{name:id}/findings", response_model=Findings, responses=responses(404))
 async def findings(request: Request, principal: Reader, name: Name) -> Response:
     """What the audit of a run found."""
     service: Service = request.app.state.service
@@ -114,7 +107,7 @@ def _slot(shelf: Shelf, name: str) -> dict[str, Any]:
     }
 
 
-@router.put("/v1/slots/{slot}", response_model=SlotRow, responses=responses(404, 413))
+@router.put("/v1/slots/{slot:id}", response_model=SlotRow, responses=responses(404, 413))
 async def swap(
     request: Request, principal: Annotated[Principal, require()], slot: Name, body: Annotated[SwapBody, Body()]
 ) -> Response:
