@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from rectitude.service.access import Principal, require
+from rectitude.service.api import addresses  # noqa: F401 -- {user_id:id}
 from rectitude.service.api.problems import NotFoundError, responses
 from rectitude.service.api.replies import reply
 from rectitude.service.api.schemas import Body as Sent
@@ -73,7 +74,7 @@ async def make(request: Request, principal: Operator, body: Annotated[KeyBody, B
     return response
 
 
-@router.delete("/v1/keys/{identifier}", status_code=204, responses=responses(404))
+@router.delete("/v1/keys/{identifier:id}", status_code=204, responses=responses(404))
 async def revoke(
     request: Request, principal: Operator, identifier: Annotated[str, Path(min_length=1, max_length=64)]
 ) -> Response:

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from rectitude.service import rights
 from rectitude.service.access import Principal, check_user, require
+from rectitude.service.api import addresses  # noqa: F401 -- {user_id:id}
 from rectitude.service.api.problems import NotFoundError, responses
 from rectitude.service.api.replies import reply
 from rectitude.service.api.schemas import Body as Sent
@@ -22,8 +23,8 @@ from rectitude.service.store import Request as Asked
 router = APIRouter(tags=["rights"])
 Own = Annotated[Principal, require("person")]
 Operator = Annotated[Principal, require()]
-User = Annotated[str, Path(min_length=1, max_length=256)]
-Item = Annotated[str, Path(min_length=1, max_length=256)]
+User = Annotated[str, Path(alias="user_id", min_length=1, max_length=256)]
+Item = Annotated[str, Path(alias="item_id", min_length=1, max_length=256)]
 Identifier = Annotated[str, Path(min_length=1, max_length=64)]
 
 
@@ -97,7 +98,7 @@ class Known(BaseModel):
     trail: list[dict[str, Any]]
 
 
-@router.get("/v1/users/{user}/known", response_model=Known, responses=responses())
+@router.get("/v1/users/{user_id:id}/known", response_model=Known, responses=responses())
 async def known(request: Request, principal: Own, user: User) -> Response:
     """Everything that is held of a person: in the store, in the runs that are served, and what can be guessed."""
     check_user(principal, user)
@@ -107,7 +108,7 @@ async def known(request: Request, principal: Own, user: User) -> Response:
 # ---- requests --------------------------------------------------------------------------------------------------------
 
 
-@router.post("/v1/users/{user}/requests", response_model=RequestTold, status_code=202, responses=responses(413))
+@router.post("/v1/users/{user_id:id}/requests", response_model=RequestTold, status_code=202, responses=responses(413))
 async def ask(request: Request, principal: Own, user: User, body: Annotated[AskBody, Body()]) -> Response:
     """Ask for an export, a deletion, or that an attribute be forgotten.
 
@@ -120,7 +121,7 @@ async def ask(request: Request, principal: Own, user: User, body: Annotated[AskB
     return response
 
 
-@router.get("/v1/users/{user}/requests", response_model=RequestList, responses=responses())
+@router.get("/v1/users/{user_id:id}/requests", response_model=RequestList, responses=responses())
 async def requests_of(request: Request, principal: Own, user: User) -> Response:
     """A person's requests, latest first."""
     check_user(principal, user)
@@ -145,14 +146,14 @@ async def requests(
     return reply(request, {"items": [told(one) for one in found]})
 
 
-@router.get("/v1/requests/{identifier}", response_model=RequestTold, responses=responses(404))
+@router.get("/v1/requests/{identifier:id}", response_model=RequestTold, responses=responses(404))
 async def status(request: Request, principal: Own, identifier: Identifier) -> Response:
     """How far a request has come, and its proof when it is done."""
     return reply(request, told(await _request(request, principal, identifier)))
 
 
 @router.get(
-    "/v1/requests/{identifier}/file",
+    "/v1/requests/{identifier:id}/file",
     response_class=FileResponse,
     responses={
         **responses(404),
@@ -167,14 +168,14 @@ async def file(request: Request, principal: Own, identifier: Identifier) -> Resp
     return FileResponse(path, media_type="application/zip", filename=name, headers={"cache-control": "no-store"})
 
 
-@router.post("/v1/requests/{identifier}/approve", response_model=RequestTold, responses=responses(404))
+@router.post("/v1/requests/{identifier:id}/approve", response_model=RequestTold, responses=responses(404))
 async def approve(request: Request, principal: Operator, identifier: Identifier) -> Response:
     """Let a request go on that waits for an operator."""
     await _request(request, principal, identifier)
     return reply(request, told(await run_in_threadpool(rights.approve, _service(request), principal, identifier)))
 
 
-@router.post("/v1/requests/{identifier}/retry", response_model=RequestTold, responses=responses(404))
+@router.post("/v1/requests/{identifier:id}/retry", response_model=RequestTold, responses=responses(404))
 async def retry(request: Request, principal: Operator, identifier: Identifier) -> Response:
     """Try a failed request again; what it has done stays done."""
     await _request(request, principal, identifier)
@@ -192,14 +193,14 @@ async def _request(request: Request, principal: Principal, identifier: str) -> A
 # ---- choices ---------------------------------------------------------------------------------------------------------
 
 
-@router.get("/v1/users/{user}/choices", response_model=ChoiceList, responses=responses())
+@router.get("/v1/users/{user_id:id}/choices", response_model=ChoiceList, responses=responses())
 async def choices(request: Request, principal: Own, user: User) -> Response:
     """Items of their history a person has stopped, and items they object to."""
     check_user(principal, user)
     return reply(request, await run_in_threadpool(_choices, _service(request), user))
 
 
-@router.put("/v1/users/{user}/stopped/{item}", response_model=ChoiceList, responses=responses())
+@router.put("/v1/users/{user_id:id}/stopped/{item_id:id}", response_model=ChoiceList, responses=responses())
 async def stop(request: Request, principal: Own, user: User, item: Item) -> Response:
     """Stop using an item of the person's history, from the next answer on."""
     check_user(principal, user)
@@ -207,7 +208,7 @@ async def stop(request: Request, principal: Own, user: User, item: Item) -> Resp
     return reply(request, await run_in_threadpool(_choices, _service(request), user))
 
 
-@router.delete("/v1/users/{user}/stopped/{item}", response_model=ChoiceList, responses=responses(404))
+@router.delete("/v1/users/{user_id:id}/stopped/{item_id:id}", response_model=ChoiceList, responses=responses(404))
 async def undo_stop(request: Request, principal: Own, user: User, item: Item) -> Response:
     """Use the item again."""
     check_user(principal, user)
@@ -216,7 +217,7 @@ async def undo_stop(request: Request, principal: Own, user: User, item: Item) ->
     return reply(request, await run_in_threadpool(_choices, _service(request), user))
 
 
-@router.put("/v1/users/{user}/objections/{item}", response_model=ChoiceList, responses=responses(413))
+@router.put("/v1/users/{user_id:id}/objections/{item_id:id}", response_model=ChoiceList, responses=responses(413))
 async def object_to(
     request: Request, principal: Own, user: User, item: Item, body: Annotated[ReasonBody | None, Body()] = None
 ) -> Response:
@@ -227,7 +228,7 @@ async def object_to(
     return reply(request, await run_in_threadpool(_choices, _service(request), user))
 
 
-@router.delete("/v1/users/{user}/objections/{item}", response_model=ChoiceList, responses=responses(404))
+@router.delete("/v1/users/{user_id:id}/objections/{item_id:id}", response_model=ChoiceList, responses=responses(404))
 async def undo_objection(request: Request, principal: Own, user: User, item: Item) -> Response:
     """Take an objection back."""
     check_user(principal, user)

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from rectitude.core.errors import QueryError
 from rectitude.service.access import Principal, check_user, require
+from rectitude.service.api import addresses  # noqa: F401 -- {user_id:id}
 from rectitude.service.api.problems import responses
 from rectitude.service.api.replies import page, position, reply
 from rectitude.service.rights.knowing import moment
@@ -69,11 +70,11 @@ async def verification(request: Request, principal: Operator) -> Response:
     return reply(request, {"entries": found.entries, "head": found.head, "broken_at": found.broken_at})
 
 
-@router.get("/v1/users/{user}/trail", response_model=EntryPage, responses=responses())
+@router.get("/v1/users/{user_id:id}/trail", response_model=EntryPage, responses=responses())
 async def trail_of(
     request: Request,
     principal: Annotated[Principal, require("person")],
-    user: Annotated[str, Path(min_length=1, max_length=256)],
+    user: Annotated[str, Path(alias="user_id", min_length=1, max_length=256)],
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Response:
