@@ -269,7 +269,9 @@ def _emptied(parent: Run, read: _Data, gone: npt.NDArray[np.int64]) -> Recommend
     rows = torch.from_numpy(gone)
     for table in model.user_tables().values():
         table[rows] = 0.0
-    model.trained_users[rows] = False
+    for name, tensor in model.state_dict().items():  # a model inside a model says whom it was trained with too
+        if name.rpartition(".")[2] == "trained_users":
+            tensor[rows] = False
     if read.split is not None:
         counts = np.bincount(read.split.train.items, minlength=model.n_items)
         model.popularity.copy_(torch.from_numpy(counts.astype(np.float32)))
