@@ -14,6 +14,8 @@ from rectitude.cli.console import emit, facts, grid, line, plural, show, tell
 from rectitude.core.errors import ConfigError, QueryError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from rectitude.decisions.plans.policy import Policy
     from rectitude.decisions.plans.prescriber import Prescriber
     from rectitude.decisions.plans.problem import Person
@@ -265,7 +267,7 @@ def _many(found: Prescriber, table: str, weighed: Policy, jobs: int, out: Path |
     if as_json:
         emit({"out": str(out), **summary})
         return
-    show(facts({key.replace("_", " "): value for key, value in summary.items()}), "")
+    show(_shown(summary), "")
     line(f"Plans   {out}")
 
 
@@ -280,6 +282,15 @@ def _summary(made: list[dict[str, Any]]) -> dict[str, Any]:
         "mean_gain": _mean(advised, "gain"),
         "mean_judge_gain": _mean(advised, "judge_gain"),
     }
+
+
+def _shown(summary: dict[str, Any]) -> Table:
+    """The summary for people: three places, a dash where nobody is advised anything."""
+    told = {
+        key.replace("_", " "): "–" if value is None else f"{value:.3f}" if isinstance(value, float) else value
+        for key, value in summary.items()
+    }
+    return facts(told)
 
 
 def _mean(plans: list[dict[str, Any]], key: str) -> float | None:
@@ -382,5 +393,5 @@ def report(
         )
         return
     tell(f"Plans for {plural(len(made), 'person', 'people')}")
-    show(facts({key.replace("_", " "): value for key, value in _summary(made).items()}), "")
+    show(_shown(_summary(made)), "")
     line(f"Report  {run / REPORT}")

@@ -162,6 +162,8 @@ def _mean_dot(label: str, values: np.ndarray, *, chosen: bool) -> Dot:
     if len(values) < 2:
         return Dot(label, mean, chosen=chosen)
     half = 1.96 * float(values.std(ddof=1)) / np.sqrt(len(values))
+    if half < 1e-9:  # all alike: an interval of no width would say that this is certain
+        return Dot(label, mean, chosen=chosen)
     return Dot(label, mean, mean - half, mean + half, chosen)
 
 
@@ -198,8 +200,8 @@ def _people(made: Sequence[Mapping[str, Any]], links: Mapping[str, str]) -> list
         name: Any = plan["id"]
         if name in links:
             name = Markup('<a href="{}">{}</a>').format(links[name], name)
-        rows.append((name, said, chance(plan["p0"]), chance(plan["p1"]), chance(plan["p1_judge"])))
-    heads = ("Person", "Plan", "Now", "After", "After, by the judge")
+        rows.append((name, said, *(round(100 * plan[key]) for key in ("p0", "p1", "p1_judge"))))
+    heads = ("Person", "Plan", "Now, %", "After, %", "By the judge, %")
     return [table(f"The first {len(rows)} people", heads, rows)]
 
 
@@ -360,7 +362,7 @@ def weighing(prescriber: Prescriber, person: Person) -> list[Markup]:
          "may change" if prescriber.schema.used()[name].mutable else "fixed")
         for name in order
     ]  # fmt: skip
-    heads = ("Question", "Answer", "Adds (log-odds)", "")
+    heads = ("Question", "Answer", "Adds (log-odds)", "In a plan")
     text = (
         "What each answer adds to the prediction, against people of the table. It is what the model leans on, no cause."
     )
