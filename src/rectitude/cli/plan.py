@@ -14,7 +14,7 @@ from rectitude.cli.console import emit, facts, grid, line, plural, show, tell
 from rectitude.core.errors import ConfigError, QueryError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as Shown
 
     from rectitude.decisions.plans.policy import Policy
     from rectitude.decisions.plans.prescriber import Prescriber
@@ -284,7 +284,7 @@ def _summary(made: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _shown(summary: dict[str, Any]) -> Table:
+def _shown(summary: dict[str, Any]) -> Shown:
     """The summary for people: three places, a dash where nobody is advised anything."""
     told = {
         key.replace("_", " "): "–" if value is None else f"{value:.3f}" if isinstance(value, float) else value
