@@ -117,3 +117,9 @@ def live(service: Service) -> Iterator[str]:
     """Address of ``service``, answering."""
     with answering(service) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def answer() -> Callable[[Service], Any]:
+    """Puts a service on a port of this machine, as a context."""
+    return answering
