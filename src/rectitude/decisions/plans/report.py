@@ -196,7 +196,7 @@ def _groups(prescriber: Prescriber, made: Sequence[Mapping[str, Any]]) -> list[M
 def _people(made: Sequence[Mapping[str, Any]], links: Mapping[str, str]) -> list[Markup]:
     rows = []
     for plan in made[:50]:
-        said = "; ".join(item["sentence"] for item in plan["plan"]) or plan["verdict"]
+        said = " ".join(item["sentence"] for item in plan["plan"]) or f"{plan['verdict']}."
         name: Any = plan["id"]
         if name in links:
             name = Markup('<a href="{}">{}</a>').format(links[name], name)
