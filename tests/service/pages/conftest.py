@@ -40,7 +40,7 @@ class Site:
             "folder": folder / "service-data",
             "plan": self.plan,
             "models": self.models,
-            "forget": "asked",
+            "run_jobs": False,
             **settings,
         }
         return Launch(config=ServiceConfig(**given), slots=self.slots).open()

@@ -97,7 +97,7 @@ def _view(
     person: str,
     add: list[str] | None,
     without: list[str] | None,
-    k: int,
+    k: int = LENGTHS[0],
 ) -> View | None:
     slots = service_of(request).shelf.names()
     chosen = run_in_use(request, run, slots)
