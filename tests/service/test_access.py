@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import FastAPI
+from web_client import TestClient
 
-from conftest import TestClient
 from rectitude.core.errors import ConfigError
 from rectitude.service.access import (
     CheckedSession,

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from web_client import TestClient
 
-from conftest import TestClient, create_app
 from rectitude.service.access import Permission
+from rectitude.service.app import create_app
 from rectitude.service.service import Service
 from rectitude.service.store.keys import ROLES
 

@@ -63,6 +63,8 @@ def ask(service: Service, principal: Principal, kind: str, user: str, attribute:
     request = store.requests.put(
         kind, user, parameters, principal.name, approved=approved, identifier=identifier, also=also
     )
+    if kind == "delete":
+        service.keys.forget()  # the person's key has no name any more
     service.jobs.wake()
     return request
 
