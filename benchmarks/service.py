@@ -444,7 +444,8 @@ def _memory(parts: Parts) -> str:
 
 {told["seconds"] / 60:.0f} minutes of {PACE / 2:.0f} requests a second, a tenth of them events, most of the people
 unknown to the run: {told["requests"]:,} requests, {told["failed"]} failed. Resident memory was {told["first_mib"]:.1f}
-MiB in the first sixth (median) and {told["last_mib"]:.1f} MiB in the last. [What is bounded by how much](index.md#bounds).
+MiB in the first sixth (median) and {told["last_mib"]:.1f} MiB in the last. What is bounded by how much stands in
+[The service](index.md#bounds).
 """
 
 

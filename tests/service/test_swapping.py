@@ -85,6 +85,7 @@ def two_workers(runs: dict[str, Path], tmp_path: Path):
     yield process, address, tmp_path / "log"
     process.send_signal(signal.SIGTERM)
     process.wait(60)
+    process.stdout.close()
     log.close()
 
 
