@@ -71,7 +71,7 @@ def test_people_are_drawn_to_their_clusters(backbone: str, tiny: Dataset, divide
 
 
 @pytest.mark.parametrize("method", RIVALS)
-@pytest.mark.parametrize("backbone", ["pmf", "multvae", "sasrec"])
+@pytest.mark.parametrize("backbone", ["pmf", "multvae", "lightgcn", "sasrec"])
 def test_rivals_train_on_any_model_with_user_vectors(method: str, backbone: str, tiny: Dataset, divided: Split) -> None:
     _, result, _ = trained(tiny, divided, backbone, method, epochs=2)
     term = "robust" if method == "s-dro" else "fairness"

@@ -154,10 +154,10 @@ def test_what_was_interrupted_goes_on_to_the_same_bits(tmp_path: Path) -> None:
         pass
 
     def stop(row: dict[str, float]) -> None:
-        if row["step"] == 20:
+        if row["step"] == 50:
             raise Stop
 
-    config = UnlearningConfig(steps=40, check_every=10, most=40, tolerance=1e-9)
+    config = UnlearningConfig(steps=60, check_every=10, most=40, tolerance=1e-9)  # a new deal after step 40
     kept: dict[str, Any] = {"checkpoint": tmp_path / "state.safetensors", "identity": {"a": 1}}
     whole, train = leaking()
     unlearn(whole, [Target("g", LABELS)], train, config)
@@ -168,7 +168,8 @@ def test_what_was_interrupted_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     assert torch.equal(halted.users.weight, original)
     again, _ = leaking()
     done = unlearn(again, [Target("g", LABELS)], train, config, resume=True, **kept)
-    assert done.steps == 40
+    assert done.steps == 60
+    assert done.kept == min(done.trace, key=lambda row: row["worst"])["step"]
     assert torch.equal(again.users.weight, whole.users.weight)
     with pytest.raises(CheckpointError, match="another training"):
         unlearn(again, [Target("g", LABELS)], train, config, resume=True, **kept | {"identity": {"a": 2}})
@@ -201,6 +202,26 @@ def test_protection_in_training(method: str, tiny: Dataset, tmp_path: Path) -> N
     state = {"checkpoint": tmp_path / "state.safetensors"}
     train(2, **state)
     assert torch.equal(train(4, **state, resume=True)[0].users.weight, protected.users.weight)
+
+
+def test_looks_are_at_every_representation_and_end_it_at_chance() -> None:
+    model, train = leaking("neumf")
+    done = unlearn(model, [Target("g", LABELS)], train, UnlearningConfig(**QUICK | {"steps": 200}, tolerance=0.12))
+    assert done.stopped == "attacker"
+    last = done.trace[-1]
+    assert done.kept == last["step"]
+    told = {name: value for name, value in last.items() if name.startswith("g from ")}
+    assert {name.split(",")[0] for name in told} == {"g from gmf", "g from mlp", "g from all"}
+    assert last["worst"] == pytest.approx(max(abs(value - 0.5) for value in told.values()))
+    assert last["worst"] <= 0.12
+
+
+def test_coordinates_that_are_all_but_constant_tell_nothing_afterwards() -> None:
+    model, train = leaking()
+    with torch.no_grad():
+        model.users.weight[:, 7] = 1e-20 * torch.from_numpy(LABELS)
+    unlearn(model, [Target("g", LABELS)], train, UnlearningConfig(**QUICK))
+    assert len(model.users.weight[:, 7].unique()) == 1
 
 
 def test_normal_scores_are_normal_and_come_back() -> None:

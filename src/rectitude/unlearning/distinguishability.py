@@ -145,34 +145,6 @@ def d2d(
     return torch.stack(terms).mean()
 
 
-def marginals(vectors: Tensor, labels: Tensor, *, most: int, generator: torch.Generator | None = None) -> Tensor:
-    """How far apart the classes are coordinate by coordinate: mean squared difference of equal quantiles.
-
-    What kernels over all coordinates hardly see and trees, which look at one at a time, do. As with :func:`d2d`, what
-    random groups of the sizes drawn would show is not counted.
-
-    Args:
-        vectors: float [n, d].
-        labels: int64 [n], class of each, none unknown.
-        most: People drawn of each class, the same number of all.
-        generator: Of the draws.
-
-    Returns:
-        Mean over pairs of classes, coordinates and quantiles (one-dimensional Wasserstein distances, squared).
-    """
-    classes, counts = labels.unique(return_counts=True)
-    size = min(most, int(counts.min()))
-    samples = [_draw(vectors[labels == label], size, generator) for label in classes.tolist()]
-    terms = []
-    for first, second in combinations(samples, 2):
-        apart = (first.sort(0).values - second.sort(0).values).square().mean()
-        with torch.no_grad():
-            mixed = torch.cat([first, second])[torch.randperm(2 * size, generator=generator).to(first.device)]
-            chance = (mixed[:size].sort(0).values - mixed[size:].sort(0).values).square().mean()
-        terms.append((apart - chance).clamp(min=0.0))
-    return torch.stack(terms).mean()
-
-
 def _draw(people: Tensor, most: int | None, generator: torch.Generator | None) -> Tensor:
     if most is None or len(people) <= most:
         return people

@@ -1,7 +1,7 @@
 """``reproduce``: every method on every backbone and seed of a published comparison, as a grid that resumes.
 
-A grid is a TOML file. Each cell leaves one JSON file below the output folder when it is done; a cell that is there is
-not computed again, and the table is written from the files.
+A grid is a TOML file. Each cell leaves one JSON file below the output folder when it is done; a cell that is there with
+the settings the grid has now is not computed again, and the table is written from the files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rectitude.data.readers import load
 from rectitude.data.split import Split
 from rectitude.evaluation.evaluator import evaluate_fold
 from rectitude.evaluation.intervals import bootstrap_interval
-from rectitude.fairness.metrics import f1, m_uof_interval
+from rectitude.fairness.metrics import f1
 from rectitude.fairness.protocol import first_rows, sampled_metrics, sampled_ranks
 from rectitude.fairness.ufr import rates_by_place, rerank, reranked_lists
 from rectitude.models.base import Recommender
@@ -41,9 +41,12 @@ from rectitude.unlearning.attackers import ATTACKERS, attack, list_features
 from rectitude.unlearning.attribute import Target, UnlearningConfig, unlearn
 from rectitude.workflow.fitting import divide
 from rectitude.workflow.judging import fold_of
+from rectitude.workflow.reproduced import fairness_rows, markdown, unlearning_rows
 
 K = 10
 _REMEDIES = ("d2d", "u2u", "noise", "shuffle")
+_DEALINGS = 5
+"""Random labels of each seed that show what an attack reaches by chance."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,34 @@ def cells(grid: Mapping[str, Any]) -> Iterator[Cell]:
                     yield from (Cell(backbone, method, seeds[at], about) for about in grid.get("attributes", [None]))
 
 
+def _model_settings(grid: Mapping[str, Any], backbone: str) -> dict[str, Any]:
+    return {key: value for key, value in grid["backbones"][backbone].items() if key not in ("seeds", "methods")}
+
+
+def _method_settings(grid: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
+    """Settings of the cell's method, the backbone's own over the grid's."""
+    own = grid["backbones"][cell.backbone].get("methods", {}).get(cell.method, {})
+    return {**grid["methods"][cell.method], **own}
+
+
+def _asked(grid: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
+    """What makes a cell itself: one of other settings is computed again."""
+    return {
+        "data": grid["data"],
+        "split": grid.get("split"),
+        "model": _model_settings(grid, cell.backbone),
+        "method": _method_settings(grid, cell),
+    }
+
+
+def _read(file: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A cell that is done, None where it is not there or was made with other settings."""
+    if not file.exists():
+        return None
+    held: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return held if held.get("asked") == asked else None
+
+
 def _seeds(grid: Mapping[str, Any], backbone: str) -> list[int]:
     seeds: list[int] = grid["backbones"][backbone].get("seeds", grid.get("seeds", [1]))
     return seeds
@@ -157,21 +188,18 @@ def reproduce(
     ]
     maker: _Grid | None = None
     for number, cell in enumerate(wanted, 1):
-        file = folder / "cells" / f"{cell.name}.json"
-        if file.exists():
+        file, asked = folder / "cells" / f"{cell.name}.json", _asked(grid, cell)
+        if _read(file, asked) is not None:
             continue
         maker = maker or (_FairnessGrid if grid["kind"] == "in_ucds" else _UnlearningGrid)(grid, folder)
         began = time.process_time()
         made = maker.cell(cell)
-        write_json(file, {**made, "cell_cpu_seconds": round(time.process_time() - began, 2)})
+        write_json(file, {**made, "cell_cpu_seconds": round(time.process_time() - began, 2), "asked": asked})
         if announce is not None:
             announce(f"{number} of {len(wanted)}: {cell.name}, {time.process_time() - began:.0f} CPU seconds")
-    done = {
-        cell: json.loads((folder / "cells" / f"{cell.name}.json").read_text(encoding="utf-8"))
-        for cell in everything
-        if (folder / "cells" / f"{cell.name}.json").exists()
-    }
-    rows = (_fairness_rows if grid["kind"] == "in_ucds" else _unlearning_rows)(done)
+    found = {cell: _read(folder / "cells" / f"{cell.name}.json", _asked(grid, cell)) for cell in everything}
+    done = {cell: values for cell, values in found.items() if values is not None}
+    rows = (fairness_rows if grid["kind"] == "in_ucds" else unlearning_rows)(done)
     table = {
         "name": name,
         "kind": grid["kind"],
@@ -193,13 +221,10 @@ class _Grid:
         self.split: Split = divide(self.dataset, grid.get("split"))
 
     def settings(self, backbone: str) -> dict[str, Any]:
-        apart = ("seeds", "methods")
-        return {key: value for key, value in self.grid["backbones"][backbone].items() if key not in apart}
+        return _model_settings(self.grid, backbone)
 
     def of_method(self, cell: Cell) -> dict[str, Any]:
-        """Settings of the cell's method, the backbone's own over the grid's."""
-        own = self.grid["backbones"][cell.backbone].get("methods", {}).get(cell.method, {})
-        return {**self.grid["methods"][cell.method], **own}
+        return _method_settings(self.grid, cell)
 
     def train(self, cell: Cell, method: str | None, settings: Mapping[str, Any]) -> tuple[Recommender, float]:
         """A trained model and its CPU seconds."""
@@ -212,14 +237,15 @@ class _Grid:
     def original(self, cell: Cell) -> tuple[Recommender, float]:
         """The unprotected model of a backbone and seed: trained once, then read again."""
         file = self.folder / "models" / f"{cell.backbone}-s{cell.seed}.safetensors"
-        cost = file.with_suffix(".json")
-        if file.exists() and cost.exists():
-            model = new_model(cell.backbone, self.settings(cell.backbone), self.split, cell.seed)
+        cost, settings = file.with_suffix(".json"), self.settings(cell.backbone)
+        held = _read(cost, settings)
+        if file.exists() and held is not None:
+            model = new_model(cell.backbone, settings, self.split, cell.seed)
             model.load_state_dict(load_file(file))
-            return model.eval(), float(json.loads(cost.read_text())["cpu_seconds"])
+            return model.eval(), float(held["cpu_seconds"])
         model, seconds = self.train(cell, None, {})
         write_bytes(file, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
-        write_json(cost, {"cpu_seconds": seconds})
+        write_json(cost, {"cpu_seconds": seconds, "asked": settings})
         return model, seconds
 
     def cell(self, cell: Cell) -> dict[str, Any]:
@@ -315,6 +341,7 @@ class _UnlearningGrid(_Grid):
             "remedy_cpu_seconds": round(remedy, 2),
             "training_cpu_seconds": round(trained, 2),
             "classes": len(groups.names),
+            "by_chance": self._by_chance(model, groups, cell.seed) if kind == "original" else [],
         }
 
     def _ndcg(self, model: Recommender) -> dict[str, Any]:
@@ -343,124 +370,15 @@ class _UnlearningGrid(_Grid):
             for name, features in sources.items()
         }
 
-
-# ---- tables ----------------------------------------------------------------------------------------------------------
-
-
-def _fairness_rows(done: Mapping[Cell, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Means over seeds per person, then intervals over people."""
-    rows = []
-    for backbone, method in dict.fromkeys((cell.backbone, cell.method) for cell in done):
-        found = [values for cell, values in done.items() if (cell.backbone, cell.method) == (backbone, method)]
-        advantaged = np.array(found[0]["advantaged"], bool)
-        row: dict[str, Any] = {"backbone": backbone, "method": method, "seeds": len(found)}
-        for metric in found[0]["per_person"]:
-            people = np.mean([values["per_person"][metric] for values in found], axis=0)
-            apart = [
-                abs(np.mean(one[advantaged]) - np.mean(one[~advantaged]))
-                for one in (np.array(values["per_person"][metric]) for values in found)
-            ]
-            row[metric] = bootstrap_interval(people, 0).to_dict() | {
-                "advantaged": float(people[advantaged].mean()),
-                "disadvantaged": float(people[~advantaged].mean()),
-                "m_uof": m_uof_interval(people, advantaged, 0).to_dict() | {"seeds": [float(value) for value in apart]},
-            }
-        row["cpu_seconds"] = float(np.mean([values["training_cpu_seconds"] for values in found]))
-        rows.append(row)
-    return rows
-
-
-def _unlearning_rows(done: Mapping[Cell, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    rows = []
-    for backbone, method, attribute in dict.fromkeys((cell.backbone, cell.method, cell.attribute) for cell in done):
-        found = [
-            values
-            for cell, values in done.items()
-            if (cell.backbone, cell.method, cell.attribute) == (backbone, method, attribute)
-        ]
-        attacks = {}
-        for source in found[0]["attacks"]:
-            attacks[source] = {
-                attacker: float(np.mean([values["attacks"][source][attacker]["accuracy"] for values in found]))
-                for attacker in found[0]["attacks"][source]
-            }
-        rows.append(
-            {
-                "backbone": backbone,
-                "method": method,
-                "attribute": attribute,
-                "seeds": len(found),
-                "chance": 1 / found[0]["classes"],
-                "ndcg@10": float(np.mean([values["ndcg"]["ndcg@10"]["value"] for values in found])),
-                "hr@10": float(np.mean([values["ndcg"]["hr@10"]["value"] for values in found])),
-                "attacks": attacks,
-                "remedy_cpu_seconds": float(np.mean([values["remedy_cpu_seconds"] for values in found])),
-                "training_cpu_seconds": float(np.mean([values["training_cpu_seconds"] for values in found])),
-            }
-        )
-    return rows
-
-
-def markdown(table: Mapping[str, Any]) -> str:
-    """The table of a grid, with the published figures beside ours."""
-    lines = [f"# {table['name']}", "", f"{table['cells']} cells done, {table['missing']} missing.", ""]
-    if table["kind"] == "in_ucds":
-        lines += _fairness_table(table)
-    else:
-        lines += _unlearning_table(table)
-    return "\n".join(lines) + "\n"
-
-
-def _fairness_table(table: Mapping[str, Any]) -> list[str]:
-    lines = []
-    protocols = {"": "whole catalogue ranked", "sampled_": "one of 100 candidates, as published"}
-    for start, told in protocols.items():
-        lines += [f"## {told}", ""]
-        lines += ["| backbone | method | seeds | NDCG@10 | adv | dis | M_UOF (95 %) | F1@10 | M_UOF(F1) | CPU s |"]
-        lines += ["|" + " --- |" * 10]
-        for row in table["rows"]:
-            if f"{start}ndcg" not in row:
-                continue
-            ndcg, score = row[f"{start}ndcg"], row[f"{start}f1"]
-            apart = ndcg["m_uof"]
-            lines.append(
-                f"| {row['backbone']} | {row['method']} | {row['seeds']} | {ndcg['value']:.4f} | "
-                f"{ndcg['advantaged']:.4f} | {ndcg['disadvantaged']:.4f} | {apart['value']:.4f} "
-                f"[{apart['low']:.4f}, {apart['high']:.4f}] | {score['value']:.4f} | {score['m_uof']['value']:.4f} | "
-                f"{row['cpu_seconds']:.0f} |"
-            )
-        if start:
-            for other in table["published"]:
-                lines.append(
-                    f"| *{other['backbone']}* | *{other['method']}* ({other['source']}) | 1 | {other['ndcg']:.4f} | "
-                    f"{other['advantaged']:.4f} | {other['disadvantaged']:.4f} | {other['m_uof']:.4f} | "
-                    f"{other['f1']:.4f} | {other['m_uof_f1']:.4f} | – |"
-                )
-        lines.append("")
-    return lines
-
-
-def _unlearning_table(table: Mapping[str, Any]) -> list[str]:
-    lines = [
-        "Strongest attacker's balanced accuracy on each representation (for two classes the larger of it and 1 minus"
-    ]
-    lines += ["it), and in brackets which; chance is 1 over the number of classes.", ""]
-    lines += [
-        "| backbone | attribute | method | seeds | NDCG@10 | HR@10 | vectors | lists | CPU s | trained in CPU s |"
-    ]
-    lines += ["|" + " --- |" * 10]
-    for row in table["rows"]:
-        told = {}
-        for source, attacks in row["attacks"].items():
-            fixed = {name: max(a, 1 - a) if row["chance"] == 0.5 else a for name, a in attacks.items()}
-            best = max(fixed, key=lambda name: fixed[name])
-            told[source] = f"{fixed[best]:.3f} ({best})"
-        vectors = "; ".join(
-            f"{source.removeprefix('stored vectors ')} {text}" for source, text in told.items() if source != LISTS
-        )
-        lines.append(
-            f"| {row['backbone']} | {row['attribute']} | {row['method']} | {row['seeds']} | {row['ndcg@10']:.4f} | "
-            f"{row['hr@10']:.4f} | {vectors} | {told[LISTS]} | {row['remedy_cpu_seconds']:.1f} | "
-            f"{row['training_cpu_seconds']:.0f} |"
-        )
-    return lines
+    def _by_chance(self, model: Recommender, groups: Groups, seed: int) -> list[list[float]]:
+        """Accuracies of all attackers on labels that were dealt out at random, once per dealing."""
+        features = next(iter(model.user_tables().values())).detach().double().numpy()
+        generator = np.random.default_rng(seed)
+        known = np.flatnonzero(groups.labels >= 0)
+        dealings = []
+        for _ in range(_DEALINGS):
+            labels = groups.labels.copy()
+            labels[known] = generator.permutation(labels[known])
+            found = attack(features, labels, attackers=(*ATTACKERS, "rbf"), draws=2, seed=seed)
+            dealings.append([one.accuracy for one in found.values()])
+        return dealings

@@ -1,0 +1,192 @@
+"""D2D to chance: the classes' vectors distributed as if the attribute had been dealt out at random.
+
+Finite classes differ even where an attribute is unrelated to the vectors. Making them differ *less* than that tells the
+attribute again: whoever is held out of an attacker's sample shows by their absence, and the attacker is wrong more
+often than chance. So the classes are not drawn to each other. Everybody's labels are dealt out anew once, and each
+class is drawn, by MMD², to the original vectors of the people dealt into it: what is left is what chance would leave.
+
+* MMD² with the published sum of Gaussian kernels is computed by random Fourier features, so a step is linear in people.
+  Beside all coordinates together, each coordinate's sorted values are matched to those of the deal (one-dimensional
+  Wasserstein distance), which trees see and kernels over many coordinates do not.
+* A bandwidth or coordinate weighs by the share of its discrepancy that chance does not explain (a Wiener weight, signal
+  over signal and noise).
+* Of several deals that is taken whose discrepancy is nearest, by every kernel, to what deals have on average.
+* Half-way from their own noise to that of a deal the classes would have less of it than chance. A small term keeps the
+  discrepancy of every kernel where it is by chance, from above and from below. Alone it does not do: the attribute can
+  stay in one direction while the others make up for it.
+
+Letters: n people of known class, C classes, R frequencies, d width.
+
+Source: Chen et al., arXiv:2310.05847 (MMD), Rahimi and Recht, "Random Features for Large-Scale Kernel Machines",
+NIPS 2007, algorithm 1. The deal and the weights are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rectitude.unlearning.distinguishability import N_KERNELS, bandwidth
+
+N_FREQUENCIES = 2000
+"""Of a view; each kernel has every fifth of them."""
+N_DRAWN = 250
+"""Frequencies of a step."""
+N_DEALS = 64
+"""Random deals of which one is taken."""
+BALANCE = 0.005
+"""Weight of the term that keeps the whole discrepancy at chance."""
+_QUANTILES = 64
+
+
+@dataclass(eq=False)
+class _View:
+    """One table, or all side by side.
+
+    Attributes:
+        start: float [n, d], the original vectors.
+        frequencies: float [d, R].
+        features: float [n, 2 R], cosines and sines of the original vectors.
+        kernels: float [N_KERNELS], weight of each kernel.
+        coordinates: float [d], weights; None where the coordinates are other views' already.
+        width: Of the narrowest kernel.
+        into: Per class the positions of the people dealt into it, int64 [n_c].
+        ordered: Per class the sorted coordinates of its deal, float [n_c, d].
+    """
+
+    start: Tensor
+    width: Tensor
+    frequencies: Tensor
+    features: Tensor
+    kernels: Tensor
+    coordinates: Tensor | None = None
+    into: list[Tensor] = field(default_factory=list)
+    ordered: list[Tensor] = field(default_factory=list)
+
+
+class Dealt:
+    """Draws each class to one random deal of everybody, in several views of the same people at once.
+
+    Args:
+        views: Name to float [n, d], original vectors; where there are several, the last holds the others side by side.
+        labels: int64 [n], class of each, none unknown.
+        generator: Of frequencies and deals.
+        marginals: Weight of the coordinates one by one.
+    """
+
+    def __init__(
+        self, views: Mapping[str, Tensor], labels: Tensor, generator: torch.Generator, *, marginals: float
+    ) -> None:
+        self.labels, self.generator, self.marginals = labels, generator, marginals
+        self.classes = labels.unique().tolist()
+        self.people = self._dealt_into(labels)
+        self.views = {
+            name: self._view(vectors, alone=len(views) == 1 or at < len(views) - 1)
+            for at, (name, vectors) in enumerate(views.items())
+        }
+        self.deal()
+
+    def deal(self) -> None:
+        """Choose what the classes are drawn to: of some random deals, the one whose excess is nearest to none."""
+        deals = [self._deal() for _ in range(N_DEALS)]
+        odd = [self._excess(view.features, deals).abs().max(1).values for view in self.views.values()]
+        chosen = self._dealt_into(deals[int(torch.stack(odd).max(0).values.argmin())])
+        for view in self.views.values():
+            view.into = chosen
+            view.ordered = [view.start[rows].sort(0).values for rows in chosen]
+
+    def loss(self, views: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
+        """Sum over views and classes of MMD² to the deal, of the coordinates' distances to it, and of the balance.
+
+        Args:
+            views: The vectors as they are now, float [n, d] each.
+            generator: Of the frequencies of this step.
+        """
+        total = self.labels.new_zeros((), dtype=torch.float32)
+        for name, vectors in views.items():
+            view = self.views[name]
+            # New frequencies every step: few of them would be matched and all others left as they were.
+            frequencies = _frequencies(vectors.shape[1], N_DRAWN, view.width, generator)
+            weights = view.kernels.repeat(N_DRAWN // N_KERNELS)
+            means = []
+            for at, rows in enumerate(self.people):
+                own = vectors[rows]
+                means.append(_means(own @ frequencies))
+                apart = means[-1] - _means(view.start[view.into[at]] @ frequencies)
+                total = total + N_KERNELS * (weights * apart.square()).sum(0).mean()
+                if view.coordinates is not None and self.marginals:
+                    moved = (own.sort(0).values - view.ordered[at]).square().mean(0)
+                    total = total + self.marginals * (view.coordinates * moved).mean()
+            total = total + BALANCE * self._excess_of(torch.stack(means)[None])[0].square().log1p().sum()
+        return total
+
+    def _view(self, vectors: Tensor, *, alone: bool) -> _View:
+        """Frequencies, features and weights; ``alone`` where nobody else has these coordinates."""
+        width = bandwidth(vectors)
+        frequencies = _frequencies(vectors.shape[1], N_FREQUENCIES, width, self.generator)
+        phases = vectors @ frequencies
+        features = torch.cat([phases.cos(), phases.sin()], 1)
+        excess = self._excess(features, [self.labels])[0].clamp(min=0.0)
+        view = _View(vectors, width, frequencies, features, excess / (1 + excess))
+        if alone and self.marginals:
+            own = self._spread(vectors, self.labels)
+            chance = torch.stack([self._spread(vectors, self._deal()) for _ in range(4)]).mean(0)
+            view.coordinates = (1 - chance / own.clamp(min=1e-12)).clamp(min=0.0)
+        return view
+
+    def _excess(self, features: Tensor, deals: Sequence[Tensor]) -> Tensor:
+        """By how much the classes are further apart than chance makes them, float [deals, N_KERNELS].
+
+        Σ_c n_c |μ_c − μ|² over (C − 1) n / (n − 1) (1 − |μ|²), its mean over deals, less 1.
+        """
+        members = torch.stack([labels == label for labels in deals for label in self.classes]).to(features.dtype)
+        sizes = members.sum(1, keepdim=True)
+        return self._excess_of((members @ features / sizes).view(len(deals), len(self.classes), 2, -1))
+
+    def _excess_of(self, means: Tensor) -> Tensor:
+        """The same from the classes' mean features, float [deals, C, 2, R]."""
+        n, n_classes = len(self.labels), len(self.classes)
+        sizes = torch.tensor([len(rows) for rows in self.people], dtype=means.dtype, device=means.device)
+        shares = (sizes / n)[:, None, None]
+        mean = (shares * means).sum(1, keepdim=True)
+        between = n * (shares * (means - mean).square()).sum((1, 2))
+        expected = (n_classes - 1) * n / (n - 1) * (1 - mean.square().sum((1, 2)))
+        above, below = (one.view(len(means), -1, N_KERNELS).sum(1) for one in (between, expected))
+        return above / below.clamp(min=1e-12) - 1
+
+    def _spread(self, vectors: Tensor, labels: Tensor) -> Tensor:
+        """float [d], squared distance of each coordinate's quantiles between classes and everybody."""
+        at = (torch.arange(_QUANTILES, device=vectors.device) + 0.5) / _QUANTILES
+        everybody = _quantiles(vectors, at)
+        parts = [
+            len(rows) * (_quantiles(vectors[rows], at) - everybody).square().mean(0)
+            for rows in self._dealt_into(labels)
+        ]
+        return torch.stack(parts).sum(0)
+
+    def _deal(self) -> Tensor:
+        """int64 [n], the labels in random order."""
+        return self.labels[torch.randperm(len(self.labels), generator=self.generator).to(self.labels.device)]
+
+    def _dealt_into(self, labels: Tensor) -> list[Tensor]:
+        """Positions of each class's people."""
+        return [torch.nonzero(labels == label).squeeze(1) for label in self.classes]
+
+
+def _frequencies(d: int, count: int, width: Tensor, generator: torch.Generator) -> Tensor:
+    """float [d, count]: of the kernels in turn, the first being the narrowest."""
+    widths = width * 2.0 ** (torch.arange(count, device=width.device) % N_KERNELS)
+    return torch.randn(d, count, generator=generator).to(width.device) * (2 / widths.clamp(min=1e-30)).sqrt()
+
+
+def _means(phases: Tensor) -> Tensor:
+    """float [2, R] from [n, R]: mean cosine and mean sine."""
+    return torch.stack([phases.cos().mean(0), phases.sin().mean(0)])
+
+
+def _quantiles(vectors: Tensor, at: Tensor) -> Tensor:
+    """float [len(at), d]: each coordinate's quantiles, nearest below."""
+    return vectors.sort(0).values[(at * len(vectors)).long()]
