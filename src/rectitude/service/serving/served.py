@@ -6,7 +6,7 @@ Letters: B questions of a batch, I items.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,23 @@ class Person:
     seen: Indices = field(default_factory=lambda: _NOTHING)
     objected: Indices = field(default_factory=lambda: _NOTHING)
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What the store knows of a person, in indices of the run; what the run does not know is left out.
+
+    Attributes:
+        items: Of their events, oldest first.
+        stopped: Items that are not to be read.
+        objected: Items never to be shown to them.
+        erased: What the run itself holds of them is not to be used.
+    """
+
+    items: Indices = field(default_factory=lambda: _NOTHING)
+    stopped: Indices = field(default_factory=lambda: _NOTHING)
+    objected: Indices = field(default_factory=lambda: _NOTHING)
+    erased: bool = False
 
 
 class ServedRun:
@@ -160,7 +177,12 @@ class ServedRun:
 
     # ---- who asks ------------------------------------------------------------------------------------------------
 
-    def person(self, ask: Ask, state: PersonState | None) -> Person:
+    def since(self, state: PersonState) -> Since:
+        """What the store knows of a person, in indices."""
+        events = self._indices([event.item for event in state.events])
+        return Since(events, self._indices(state.stopped), self._indices(state.objected), state.erased)
+
+    def person(self, ask: Ask, state: PersonState | Since | None) -> Person:
         """The person of a question: what the run holds of them and what they did since."""
         found = Person()
         if ask.history is not None:
@@ -168,21 +190,19 @@ class ServedRun:
             found.seen = found.history
         if ask.user is None:
             return found
+        since = Since() if state is None else state if isinstance(state, Since) else self.since(state)
         index = self.run.user_ids.find(ask.user)
-        if index is not None and not (state is not None and state.erased):
+        if index is not None and not since.erased:
             found.index, found.history = index, self.run.history[index]
-        if state is None:
-            found.seen = found.history
-            return found
-        since = [place for event in state.events if (place := self.run.item_ids.find(event.item)) is not None]
-        found.seen = np.concatenate([found.history, np.array(since, np.int32)]) if since else found.history
-        stopped = self._indices(state.stopped)
-        found.history = found.seen[~np.isin(found.seen, stopped)] if len(stopped) else found.seen
-        found.seen = np.concatenate([found.seen, stopped]) if len(stopped) else found.seen
-        found.objected = self._indices(state.objected)
+        found.seen = np.concatenate([found.history, since.items]) if len(since.items) else found.history
+        found.history = found.seen
+        if len(since.stopped):
+            found.history = found.seen[~np.isin(found.seen, since.stopped)]
+            found.seen = np.concatenate([found.seen, since.stopped])
+        found.objected = since.objected
         return found
 
-    def _indices(self, identifiers: Sequence[str] | frozenset[str]) -> Indices:
+    def _indices(self, identifiers: Collection[str]) -> Indices:
         if not identifiers:
             return _NOTHING
         places = (self.run.item_ids.find(identifier) for identifier in identifiers)
@@ -190,7 +210,7 @@ class ServedRun:
 
     # ---- lists ---------------------------------------------------------------------------------------------------
 
-    def answer(self, asks: Sequence[Ask], states: Mapping[str, PersonState]) -> list[Answer]:
+    def answer(self, asks: Sequence[Ask], states: Mapping[str, PersonState] | Mapping[str, Since]) -> list[Answer]:
         """The lists of a batch of questions.
 
         Args:

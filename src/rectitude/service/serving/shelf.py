@@ -20,8 +20,9 @@ from rectitude.service.serving.assignment import Experiment
 from rectitude.service.serving.batching import Batcher
 from rectitude.service.serving.catalogue import Upserts
 from rectitude.service.serving.info import RunInfo, runs_in
+from rectitude.service.serving.keeping import Kept
 from rectitude.service.serving.rules import Rules, read_rules
-from rectitude.service.serving.served import ServedRun
+from rectitude.service.serving.served import ServedRun, Since
 from rectitude.training.run import Answer
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Shelf:
         self._items_version = 0
         self.rules = read_rules(config.rules) if config.rules is not None else Rules()
         self._runs: dict[str, ServedRun] = {}
+        self._people: dict[str, Kept] = {}
         self._kept: dict[str, Slot] = {}
         self._placing = threading.Lock()
         self._executor = ThreadPoolExecutor(1, "compute", initializer=_one_thread)
@@ -135,6 +137,7 @@ class Shelf:
     def _place(self, slot: str, served: ServedRun, kept: Slot) -> None:
         with self._placing:
             self._kept[slot] = kept
+            self._people = {**self._people, slot: Kept(served)}
             self._runs = {**self._runs, slot: served}
 
     def follow(self) -> None:
@@ -230,13 +233,15 @@ class Shelf:
         return found.arm(user, self._config.salt)
 
     def _answer(self, batch: Sequence[tuple[str, Ask]]) -> list[Answer | Exception]:
-        """A batch: one question to the store, one to each run."""
-        users = list(dict.fromkeys(ask.user for _, ask in batch if ask.user is not None))
-        states = self._store.histories(users, self._config.max_history)
+        """A batch: one question to the store (two where people did something since), one to each run."""
+        marks = self._store.marks(list(dict.fromkeys(ask.user for _, ask in batch if ask.user is not None)))
         answers: dict[int, Answer | Exception] = {}
         for slot in dict.fromkeys(slot for slot, _ in batch):
             places = [place for place, (wanted, _) in enumerate(batch) if wanted == slot]
-            served = self[slot]
+            kept = self._people[slot]
+            served = kept.served
+            users = dict.fromkeys(user for place in places if (user := batch[place][1].user) is not None)
+            states = kept.states(self._store, marks, list(users), self._config.max_history)
             try:
                 found: Sequence[Answer | Exception] = served.answer([batch[place][1] for place in places], states)
             except RectitudeError as error:
@@ -249,7 +254,7 @@ class Shelf:
         self._executor.shutdown()
 
 
-def _alone(served: ServedRun, ask: Ask, states: Mapping[str, PersonState]) -> Answer | Exception:
+def _alone(served: ServedRun, ask: Ask, states: Mapping[str, Since]) -> Answer | Exception:
     try:
         return served.answer([ask], states)[0]
     except RectitudeError as error:

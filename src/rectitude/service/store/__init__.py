@@ -4,7 +4,7 @@ SQLite by default, PostgreSQL by URL; :class:`Store` is all that other rooms nee
 """
 
 from rectitude.service.store.database import StoreError, StoreFullError, StoreUnavailableError
-from rectitude.service.store.events import Event, PersonState, Stored, StoredEvent, refusal
+from rectitude.service.store.events import Event, Mark, PersonState, Stored, StoredEvent, refusal
 from rectitude.service.store.keys import KeyInfo, Role
 from rectitude.service.store.people import ItemFacts, UserFacts
 from rectitude.service.store.queue import Request, Step
@@ -16,6 +16,7 @@ __all__ = [
     "Event",
     "ItemFacts",
     "KeyInfo",
+    "Mark",
     "PersonState",
     "Request",
     "Role",
