@@ -1,7 +1,11 @@
 /* What the pages do more conveniently with a script; without it every form and link still works. */
 "use strict";
 
-const ready = (run) => { run(document); document.addEventListener("htmx:load", (event) => run(event.detail.elt)); };
+/* Runs for the page and for each part that is put into it later; htmx tells of the page itself too. */
+const ready = (run) => {
+  run(document);
+  document.addEventListener("htmx:load", (event) => { if (event.detail.elt !== document.body) run(event.detail.elt); });
+};
 const each = (root, selector, run) => {
   if (root.matches && root.matches(selector)) run(root);
   root.querySelectorAll(selector).forEach(run);
@@ -27,7 +31,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 /* Times and numbers as the reader writes them. */
-const parts = new Intl.NumberFormat().formatToParts(12345.6);
+const parts = new Intl.NumberFormat(navigator.languages).formatToParts(12345.6);
 const sign = (type) => (parts.find((part) => part.type === type) || { value: "" }).value;
 const group = sign("group"), point = sign("decimal");
 const figure = /(?<![\w.,])\d{1,3}(?:,\d{3})*(?:\.\d+)?(?![\w.,]*\d)/g;
@@ -37,7 +41,7 @@ ready((root) => {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) return;
     const style = time.dataset.style === "day" ? { dateStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
-    time.textContent = new Intl.DateTimeFormat(undefined, style).format(at);
+    time.textContent = new Intl.DateTimeFormat(navigator.languages, style).format(at);
     time.title = time.dateTime;
   });
   if (group === "," && point === ".") return;
