@@ -321,6 +321,25 @@ def test_a_grid_about_fairness_is_computed_once(stored: Path, tmp_path: Path) ->
     again: list[str] = []
     assert reproduce(str(grid), tmp_path / "out", most_seeds=1, announce=again.append) == table
     assert again == []
+    grid.write_text(FAIR.format(data=stored).replace("weight = 0.1", "weight = 0.2"))
+    reproduce(str(grid), tmp_path / "out", most_seeds=1, announce=again.append)
+    assert len(again) == 1
+    assert "in-ucds" in again[0]
+
+
+def test_methods_are_compared_person_by_person(stored: Path, tmp_path: Path) -> None:
+    grid = tmp_path / "fair.toml"
+    grid.write_text(FAIR.format(data=stored))
+    rows = {row["method"]: row for row in reproduce(str(grid), tmp_path / "out")["rows"]}
+    assert rows["original"]["against"].keys() == {"in-naive"}
+    for metric in ("ndcg", "m_uof"):
+        fair, plain = (
+            rows[name]["ndcg"] if metric == "ndcg" else rows[name]["ndcg"][metric] for name in ("in-ucds", "original")
+        )
+        found = rows["in-ucds"]["against"]["original"][metric]
+        assert found["value"] == pytest.approx(fair["value"] - plain["value"])
+        assert found["low"] <= found["value"] <= found["high"]
+    assert "| pmf | in-ucds | in-naive |" in (tmp_path / "out" / "fair" / "table.md").read_text()
 
 
 def test_a_grid_about_unlearning(stored: Path, tmp_path: Path) -> None:
@@ -330,6 +349,12 @@ def test_a_grid_about_unlearning(stored: Path, tmp_path: Path) -> None:
     assert (table["cells"], table["missing"]) == (4, 0)
     assert all("recommended lists" in row["attacks"] for row in table["rows"])
     assert "| pmf | gender | d2d | 1 |" in (tmp_path / "out" / "forget" / "table.md").read_text()
+    rows = {row["method"]: row for row in table["rows"]}
+    band = rows["original"]["by_chance"]
+    assert band["low"] < 0.5 < band["high"]
+    assert rows["d2d"]["by_chance"] is None
+    vectors = rows["original"]["attacks"]["stored vectors (users)"].values()
+    assert rows["original"]["furthest"] == pytest.approx(max(abs(accuracy - 0.5) for accuracy in vectors))
 
 
 @pytest.mark.parametrize(
