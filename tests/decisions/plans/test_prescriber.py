@@ -246,3 +246,13 @@ def test_pages_say_what_was_found(kept: Prescriber) -> None:
     assert "to change nothing" in cohort
     empty = cohort_page(kept, [])
     assert "No plans have been made" in empty
+
+
+@pytest.mark.parametrize("method", ["surrogate", "embedded", "robust"])
+def test_who_has_answered_nothing_that_may_change_is_advised_nothing(kept: Prescriber, method: str) -> None:
+    person = kept.read_person({**POOR, **dict.fromkeys(kept.schema.mutable())})
+    planner = kept.planner(person, {**QUIET, "method": method, "target": None})
+    solver = planner.solver
+    assert planner.plan().items == ()
+    crowd = Crowd(planner.problem, solver.tables, solver.net_aim(), solver.limits())
+    assert crowd.enumerate()[1] == 0

@@ -173,6 +173,8 @@ class Crowd:
         Raises:
             ValueError: There are more than ``most`` plans.
         """
+        if not self.n_levels:
+            return self.stay, float(self.objective(self.stay[None, :])[0])
         size = int(np.prod([float(n) for n in self.n_levels]))
         if size > most:
             raise ValueError(f"{size:,} plans are too many to look at each")
