@@ -59,7 +59,7 @@ def serve(
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Log every request, one JSON object a line.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Serve runs over HTTP: lists, events, audits, people's rights, and pages. Ctrl-C ends it in an orderly way.
+    """Serve runs over HTTP, with pages and people's rights. Ctrl-C ends it in order.
 
     Examples:
       rectitude serve runs/sasrec
@@ -105,9 +105,10 @@ def serve(
         }
         emit({"address": address, "slots": slots})
     else:
+        width = max(map(len, shelf.names()))
         for slot in shelf.names():
             served = shelf[slot]
-            line(f"{slot}  {served.run.path}  {served.run.model.title}, {served.retrieval.title}")
+            line(f"{slot:{width}}  {served.run.path}  {served.run.model.title}, {served.retrieval.title}")
         line(f"Pages   {address}/")
         line(f"Routes  {address}/docs")
     for note in _notes(service):

@@ -52,7 +52,8 @@ class Launch(Settings):
         service = Service.open(self.config)
         try:
             check_binding(self.config, service.store)
-            roots = [Path(root) for root in (*self.roots, *(str(Path(path).parent) for path in self.slots.values()))]
+            beside = [Path(path).resolve().parent for path in self.slots.values()]
+            roots = [*map(Path, self.roots), *beside, self.config.folder / "runs"]
             service.shelf = Shelf(self.config, service.store, roots=roots, experiments=experiments)
             service.shelf.load(self.slots)
         except BaseException:

@@ -129,6 +129,14 @@ def test_bodies_that_are_no_question(web: TestClient, body: bytes) -> None:
     problem_of(answer.json(), 422)
 
 
+def test_bodies_of_another_kind_and_broken_ones_are_told_plainly(web: TestClient) -> None:
+    form = web.post("/v1/recommend", data={"user": "u1"})
+    assert (form.status_code, form.json()["fix"]) == (415, "Send application/json")
+    broken = web.post("/v1/recommend", content=b"{bad", headers={"Content-Type": "application/json"})
+    assert broken.json()["detail"].startswith("The body is not JSON: Expecting property name")
+    assert broken.json()["detail"].endswith("at character 1")
+
+
 def test_an_absurdly_deep_body(web: TestClient) -> None:
     answer = web.post("/v1/recommend", content=b"[" * 100_000, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400

@@ -254,6 +254,16 @@ def test_an_explanation_is_what_leaving_an_item_out_does(sasrec: ServedRun) -> N
     assert explained(sasrec, Ask(history=history), None, "i1")["rank"] is None  # seen, so no candidate
 
 
+def test_a_list_is_explained_by_leaving_out_where_the_model_cannot_tell(sasrec: ServedRun) -> None:
+    history = ("i1", "i2", "i3", "i4")
+    answer = sasrec.answer([Ask(history=history, explain=True, k=5)], {})[0]
+    assert answer.explanation is not None
+    for item in answer.items:
+        told = explained(sasrec, Ask(history=history), None, item.item_id)["reasons"]
+        assert answer.explanation.because.get(item.item_id) == (told[0]["item_id"] if told else None)
+    assert answer.notes == ["What speaks for an item was found by leaving items of the history out, one at a time"]
+
+
 def test_a_model_that_reads_no_history_is_explained_by_likeness(runs: dict[str, Path]) -> None:
     served = ServedRun.load(runs["bpr"])
     user = served.run.user_ids[3]

@@ -116,7 +116,15 @@ def install(app: FastAPI, tell: Teller) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
-        errors = [{"where": _path(one["loc"]), "detail": one["msg"]} for one in error.errors()[:_MOST_ERRORS]]
+        found = error.errors()
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if found[0]["loc"] == ("body",) and found[0]["type"] != "missing" and not _is_json(kind):
+            return answer(request, 415, f"A body of the type '{kind}' is not read", {}, fix="Send application/json")
+        if found[0]["type"] == "json_invalid":
+            place = found[0]["loc"][-1]
+            detail = f"The body is not JSON: {found[0]['ctx']['error']} at character {place}"
+            return answer(request, 422, detail, {}, where="body")
+        errors = [{"where": _path(one["loc"]), "detail": one["msg"]} for one in found[:_MOST_ERRORS]]
         first = errors[0]
         detail = f"{first['where']}: {first['detail']}"
         return answer(request, 422, detail, {}, where=first["where"], errors=errors)
@@ -126,6 +134,10 @@ def install(app: FastAPI, tell: Teller) -> None:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
         headers = {"Retry-After": "1"} if status == 503 else {}
         return answer(request, status, error.what, headers, where=error.where, fix=error.fix)
+
+
+def _is_json(kind: str) -> bool:
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _path(location: tuple[int | str, ...]) -> str:

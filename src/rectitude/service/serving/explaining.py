@@ -9,16 +9,12 @@ import numpy as np
 import torch
 
 from rectitude.core.errors import QueryError
-from rectitude.data.histories import Histories
-from rectitude.models.query import Query
 from rectitude.service.serving.asking import Ask
+from rectitude.service.serving.leaving import left_out
 from rectitude.service.serving.served import Person, ServedRun
 from rectitude.service.serving.shelf import Shelf
 
-MOST_LEFT_OUT = 50
-"""Items of a history, the latest, that are left out one at a time."""
 MOST_REASONS = 5
-_ROUNDING = 1e-5
 _LEFT_OUT = "score lost when the item is left out of the history"
 _LIKE = "likeness to the item"
 
@@ -46,10 +42,12 @@ def explained(served: ServedRun, ask: Ask, state: Any, item: str) -> dict[str, A
         query = served.query([person])
         scores = served.retrieval.scores(query)[0].float()
         able = bool(served.run.model.serves(query)[0])
-        effects = _left_out(served, person, index, float(scores[index])) if able and served.reads_history else {}
-        # A model may read histories of strangers only; what is left then is rounding.
-        by_model = max(map(abs, effects.values()), default=0.0) > _ROUNDING * float(scores.abs().max())
-        effects = effects if by_model else _like(served, person, index)
+        found = left_out(served.retrieval, served.run.model, query, np.array([index])) if able else None
+        by_model = found is not None
+        if found is not None:
+            effects = {int(place): float(effect) for place, (effect,) in zip(*found, strict=True)}
+        else:
+            effects = _like(served, person, index)
         shares = {name: float(value[0]) for name, value in served.run.model.shares(query).items()} if able else {}
     candidates = served.candidates([ask], [person])
     allowed = candidates.allows(0, np.arange(len(scores)))
@@ -72,22 +70,6 @@ def explained(served: ServedRun, ask: Ask, state: Any, item: str) -> dict[str, A
         "shares": shares,
         "notes": person.notes,
     }
-
-
-def _left_out(served: ServedRun, person: Person, item: int, score: float) -> dict[int, float]:
-    """Item of the history to what the score loses without it."""
-    history = person.history
-    places: dict[int, None] = dict.fromkeys(history[::-1].tolist())
-    left_out = list(places)[:MOST_LEFT_OUT]
-    effects: dict[int, float] = {}
-    for start in range(0, len(left_out), 8):
-        group = left_out[start : start + 8]
-        rows = Histories.from_rows([history[history != place] for place in group])
-        query = Query(np.full(len(group), person.index, np.int64), rows, served.run.model.device)
-        without = served.retrieval.scores(query)[:, item]
-        able = served.run.model.serves(query)
-        effects |= {place: score - float(without[row]) for row, place in enumerate(group) if able[row]}
-    return effects
 
 
 def _like(served: ServedRun, person: Person, item: int) -> dict[int, float]:

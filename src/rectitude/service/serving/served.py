@@ -27,11 +27,12 @@ from rectitude.models.ranking import masked_topk
 from rectitude.runs.folder import MODEL
 from rectitude.service.serving.asking import Ask
 from rectitude.service.serving.catalogue import Catalogue, Mask, Upserts
+from rectitude.service.serving.leaving import left_out
 from rectitude.service.serving.likeness import Likeness
 from rectitude.service.serving.people import LikePeople
 from rectitude.service.serving.retrieval import Candidates, Retrieval, choose, sample_of
 from rectitude.service.serving.rules import Rules, at_most
-from rectitude.training.run import Answer, Recommended, Run
+from rectitude.training.run import Answer, Explanation, Recommended, Run
 
 if TYPE_CHECKING:
     from rectitude.service.store import PersonState
@@ -285,10 +286,30 @@ class ServedRun:
                 ranked = self._by_rules(ranked, candidates.row(row), of_row, ask.k, person.notes)
             explanation = None
             if ask.explain and able[row] and ranked:
-                shown = torch.tensor([[item for item, _ in ranked]])
-                explanation = self.run.explain(query.slice(row, row + 1), shown, person.notes)
+                shown = [item for item, _ in ranked]
+                explanation = self._explain(query.slice(row, row + 1), shown, person.notes)
             answers.append(self._made(ask, person, answered_by, ranked, explanation))
         return answers
+
+    def _explain(self, query: Query, shown: list[int], notes: list[str]) -> Explanation | None:
+        """Why a list is what it is: as the model tells, or else by leaving items of the history out."""
+        told: list[str] = []
+        explanation = self.run.explain(query, torch.tensor([shown]), told)
+        found = None
+        if explanation is None:
+            found = left_out(self.retrieval, self.run.model, query, np.array(shown))
+        if found is None:
+            notes += told
+            return explanation
+        places, effects = found
+        best = effects.argmax(0)
+        pairs = [
+            (item, places[row]) for n, (item, row) in enumerate(zip(shown, best, strict=True)) if effects[row, n] > 0
+        ]
+        notes.append("What speaks for an item was found by leaving items of the history out, one at a time")
+        because = {self._ids[item]: self._ids[place] for item, place in pairs}
+        titles = {self._ids[place]: self.catalogue.titles[place] for pair in pairs for place in pair}
+        return Explanation({}, because, titles)
 
     def answered_by(self, query: Query, *, able: bool) -> str:
         """Who answers one question, in words."""
