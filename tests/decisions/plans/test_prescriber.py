@@ -13,6 +13,7 @@ from rectitude.decisions import Prescriber
 from rectitude.decisions.plans.cohort import plans
 from rectitude.decisions.plans.policy import Policy
 from rectitude.decisions.plans.report import cohort_page, person_page
+from rectitude.decisions.plans.search import Crowd
 
 POOR = {"age": 50, "exercise days": 0, "screen_hours": 6, "smoking": "Yes", "colour": "red"}
 WELL = {"age": 25, "exercise days": 5, "screen_hours": 0, "smoking": "No", "colour": "red"}
