@@ -32,6 +32,7 @@ from rectitude.service.serving.likeness import Likeness
 from rectitude.service.serving.people import LikePeople
 from rectitude.service.serving.retrieval import Candidates, Retrieval, choose, sample_of
 from rectitude.service.serving.rules import Rules, at_most
+from rectitude.service.serving.texts import TEXT, Texts
 from rectitude.training.run import Answer, Explanation, Recommended, Run
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class ServedRun:
         retrieval: How the best items are found.
         rules: Business rules.
         like_people: Popularity among people of some attributes; None where the data of the run cannot be read.
+        texts: Answers questions in words; None where the items have no vectors of text.
         notes: What is to be said when it begins to serve.
     """
 
@@ -99,10 +101,11 @@ class ServedRun:
         retrieval: Retrieval,
         rules: Rules | None = None,
         like_people: LikePeople | None = None,
+        texts: Texts | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         self.run, self.catalogue, self.retrieval = run, catalogue, retrieval
-        self.rules, self.like_people, self.notes = rules or Rules(), like_people, list(notes)
+        self.rules, self.like_people, self.texts, self.notes = rules or Rules(), like_people, texts, list(notes)
         self.likeness = Likeness(run)
         self._ids = run.item_ids.external.to_list()
         self._pins = self._known_pins()
@@ -150,7 +153,7 @@ class ServedRun:
         key = hashlib.sha256(f"{run.config['model']} {sha256(run.folder.file(MODEL))}".encode()).hexdigest()[:16]
         with torch.inference_mode():
             retrieval, told = choose(run.model, key, cache_folder().parent / "serving", sample)
-        return cls(run, catalogue, retrieval, rules, like_people, notes + told)
+        return cls(run, catalogue, retrieval, rules, like_people, Texts.of(run), notes + told)
 
     @property
     def name(self) -> str:
@@ -327,19 +330,39 @@ class ServedRun:
         return Answer(ask.told(), answered_by, items, person.notes, explanation)
 
     def _answer_features(self, ask: Ask, person: Person) -> Answer:
-        """A list for somebody of whom only features are known."""
-        if self.like_people is None:
+        """A list for somebody of whom only features, or words, are known."""
+        features = ask.features or {}
+        if TEXT in features:
+            scores, answered_by = self.check_text(features).scores(features[TEXT])
+        elif self.like_people is None:
             raise QueryError(
                 "What people of some features choose is not known, because the data of the run cannot be read",
                 where="features",
                 fix="Ask with a history",
             )
-        scores, answered_by = self.like_people.scores(ask.features or {}, self.run.model.popularity, person.notes)
+        else:
+            scores, answered_by = self.like_people.scores(features, self.run.model.popularity, person.notes)
         candidates = self.candidates([ask], [person])
         ranked = _ended(*_top(scores.clone(), candidates, min(ask.k, len(scores))), ask.k)
         if self.rules.at_most or self._pins:
             ranked = self._by_rules(ranked, candidates, lambda: scores, ask.k, person.notes)
         return self._made(ask, person, answered_by, ranked)
+
+    def check_text(self, features: Mapping[str, Any]) -> Texts:
+        """What answers a question in words.
+
+        Raises:
+            QueryError: The run has no vectors of text, or something else is asked too.
+        """
+        if len(features) > 1:
+            raise QueryError("text is asked alone", where="features", fix="Leave the other features out")
+        if self.texts is None:
+            raise QueryError(
+                f"{self.name} has no vectors of its items' texts",
+                where="features",
+                fix="Train a run with content made by 'rectitude encode --text …'",
+            )
+        return self.texts
 
     # ---- rules ---------------------------------------------------------------------------------------------------
 

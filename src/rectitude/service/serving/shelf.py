@@ -23,6 +23,7 @@ from rectitude.service.serving.info import RunInfo, runs_in
 from rectitude.service.serving.keeping import Kept
 from rectitude.service.serving.rules import Rules, read_rules
 from rectitude.service.serving.served import ServedRun, Since
+from rectitude.service.serving.texts import TEXT
 from rectitude.training.run import Answer
 
 if TYPE_CHECKING:
@@ -208,7 +209,9 @@ class Shelf:
             QueryError: The question cannot be answered.
             BusyError: Too many wait.
         """
-        _ = self[slot]
+        served = self[slot]
+        if ask.features is not None and TEXT in ask.features:
+            await asyncio.to_thread(served.check_text(ask.features).encode, ask.features[TEXT])
         return await self.batcher.ask((slot, ask))
 
     async def compute(self, act: Callable[[], T]) -> T:
