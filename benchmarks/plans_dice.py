@@ -156,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="runs that plans.py and plans_effort.py have left")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=60)
+    parser.add_argument("--people", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=10.0, help="CPU seconds for a person")
     parser.add_argument("--methods", nargs="+", default=["random", "genetic"])
     given = parser.parse_args()
@@ -164,7 +164,7 @@ def main() -> None:
     done = {json.loads(line)["task"] for line in given.out.read_text().splitlines()} if given.out.exists() else set()
     for method in given.methods:
         splits = range(SPLITS) if method == "random" else range(1)
-        for name in (planted_name, *(f"{name}-{seed}-chosen" for name in PLANNED for seed in splits)):
+        for name in (*(f"{name}-{seed}-chosen" for seed in splits for name in PLANNED), planted_name):
             task = f"dice:{method}:{name}"
             if task in done or not (given.work / name).exists():
                 continue
