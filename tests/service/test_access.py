@@ -107,6 +107,21 @@ def test_public_use_needs_a_key_even_where_there_is_none(make: Callable[..., Ser
     check_binding(service.config, service.store)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"allowed_hosts": ("shop.example",)}, {"trusted_proxies": ("127.0.0.1",)}, {"behind_tls": True}]
+)
+def test_a_proxy_makes_nobody_local(make: Callable[..., Service], settings: Any) -> None:
+    service = make(**settings)
+    assert asking(service)("GET", "/of/a") == 401
+    with pytest.raises(ConfigError, match=r"through a proxy"):
+        check_binding(service.config, service.store)
+
+
+def test_what_a_proxy_passed_on_is_not_local(make: Callable[..., Service]) -> None:
+    for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
+        assert asking(make())("GET", "/of/a", headers={header: "1.1.1.1"}) == 401
+
+
 def test_roles_and_persons(make: Callable[..., Service]) -> None:
     service = make()
     keys = {role: service.store.keys.make(role, role)[1] for role in ("read", "write", "admin")}

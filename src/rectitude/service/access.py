@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 COOKIE = "rectitude-session"
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf"
+_FORWARDED = {"forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"}
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _KEY_SECONDS = 1.0
 _MOST_KEYS = 4096
@@ -333,7 +334,7 @@ async def identify(request: Request, service: Service) -> Principal | None:
     if session is not None and session.key is not None:
         key = await service.keys.of_session(session.key)
         return principal_of_key(key, "session") if key is not None else None
-    if service.config.loopback and not await service.keys.needed():
+    if service.config.private and not _FORWARDED & set(request.headers) and not await service.keys.needed():
         return LOCAL
     return None
 
@@ -432,12 +433,13 @@ def check_binding(config: ServiceConfig, store: Store) -> None:
     """Refuse to be reached by others while nobody needs a key.
 
     Raises:
-        ConfigError: The address is public and the store has no key.
+        ConfigError: The address is public, or a proxy is configured, and the store has no key.
     """
-    if not config.loopback and not store.keys.any():
+    if not config.private and not store.keys.any():
+        how = "through a proxy" if config.loopback else f"at {config.host}"
         raise ConfigError(
-            f"The service would be reached from other machines at {config.host}, and its store has no key",
-            where="--host",
+            f"The service would be reached from other machines {how}, and its store has no key",
+            where="allowed_hosts, trusted_proxies, behind_tls" if config.loopback else "--host",
             fix=f"Make one first: rectitude keys make NAME --role admin --store {_shown(config.store)}",
         )
 

@@ -82,6 +82,11 @@ class ServiceConfig(Settings):
         return is_loopback(self.host)
 
     @property
+    def private(self) -> bool:
+        """Does nothing but this machine reach the service, not even through a proxy?"""
+        return self.loopback and not (self.allowed_hosts or self.trusted_proxies or self.behind_tls)
+
+    @property
     def secure(self) -> bool:
         """Do browsers reach the service by HTTPS?"""
         return self.behind_tls or self.tls_certificate is not None

@@ -176,3 +176,12 @@ def test_ids_with_slashes_and_right_to_left_ids_find_their_way(asked: tuple[Serv
         address = f"/v1/users/{quote('auth0|a/b', safe='')}/stopped/{quote(item, safe='')}"
         assert by("admin")("PUT", address).told["items"][0]["item"] == item
     assert len(service.store.choices("auth0|a/b")) == 4
+
+
+def test_nobody_keeps_anothers_event_out_by_its_id(asked: tuple[Service, Callable[..., Ask]]) -> None:
+    service, by = asked
+    for who in ("u3", "u4", "admin", "u3"):
+        user = "u5" if who == "admin" else who
+        taken = by(who)("POST", "/v1/events", json={"id": "order-1", "user": user, "item": "i1"}).told
+    assert taken == {"accepted": 0, "duplicates": 1, "erased": 0}
+    assert [service.store.events_of(user)[0] for user in ("u3", "u4", "u5")] == [1, 1, 1]

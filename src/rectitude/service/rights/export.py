@@ -100,6 +100,7 @@ def _write(work: Work, user: str) -> dict[str, Any]:
                 file.write(f"{_line(event)}\n".encode())
                 events += 1
     path = _path(work.service, work.request.id)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())
     path.chmod(0o600)
     held_in_runs = {slot: len(about["history"]) for slot, about in known["runs"].items()}

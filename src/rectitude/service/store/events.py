@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from rectitude.service.store.database import Database
-from rectitude.service.store.people import Subjects
+from rectitude.service.store.people import ERASING, Subjects
 from rectitude.service.store.tables import ErasedRow, EventRow
 
 LONGEST_ID = 256
@@ -148,6 +148,8 @@ class Events:
 
     def _not_erased(self, connection: Connection, events: list[Event]) -> list[Event]:
         """Without those of deleted people from before their deletion."""
+        if not self.database.is_sqlite:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({ERASING})")
         if connection.execute(select(ErasedRow.subject).limit(1)).first() is None:
             return events
         digests = {user: self.subjects.digest(user) for user in {event.user for event in events}}

@@ -15,6 +15,8 @@ from rectitude.service.store.tables import ChoiceRow, ErasedRow, EventRow, ItemR
 
 Choice = Literal["stop", "object"]
 ERASED_NAME = "a person who was deleted"
+ERASING = 0x6572617365
+"""Of PostgreSQL's advisory locks: shared by whoever takes events, alone for whoever erases."""
 CUT_OFF = "The person was deleted before this was done"
 
 
@@ -131,6 +133,8 @@ class People:
         given = {item.id: item for item in items}
 
         def act(connection: Connection) -> None:
+            if not self.database.is_sqlite:  # versions are counted by one at a time; SQLite has one writer anyway
+                connection.exec_driver_sql("LOCK TABLE items IN EXCLUSIVE MODE")
             version = (connection.execute(select(func.max(ItemRow.version))).scalar() or 0) + 1
             rows = [
                 {"id": one.id, "title": one.title, "facts": one.facts, "withdrawn": one.withdrawn, "version": version}
@@ -242,6 +246,8 @@ class People:
         ended = RequestRow.status.in_(("done", "failed"))
 
         def act(connection: Connection) -> dict[str, int]:
+            if not self.database.is_sqlite:  # no event may be on its way in that has been found not erased
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ERASING})")
             changed = {}
             for table, column in ((EventRow, EventRow.user_id), (UserRow, UserRow.id), (ChoiceRow, ChoiceRow.user_id)):
                 changed[table.__tablename__] = connection.execute(delete(table).where(column == user)).rowcount
