@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,7 +11,7 @@ from rectitude.cli.command import Verb, Verbs
 from rectitude.cli.console import emit, grid, line, show, tell
 
 if TYPE_CHECKING:
-    from rectitude.service.store import KeyInfo, Store
+    from rectitude.service.store import Store
 
 keys = typer.Typer(
     cls=Verbs,
@@ -45,12 +45,12 @@ def make(
     Example:
       rectitude keys make shop --role write --store sqlite:///rectitude.db
     """
-    from rectitude.service.rights.keeping import make_key
+    from rectitude.service.rights.keeping import make_key, told_key
 
     with _open(store, make=True) as opened:
         key, text = make_key(opened, _ACTOR, name, role, user)
     if as_json:
-        emit({**_told(key), "key": text})
+        emit({**told_key(key), "key": text})
         return
     line(text)
     tell("This is the only time it is shown. Send it as: Authorization: Bearer KEY")
@@ -63,8 +63,10 @@ def list_keys(store: StoreUrl = _HERE, as_json: options.Json = False) -> None:
     Example:
       rectitude keys list --store sqlite:///rectitude.db
     """
+    from rectitude.service.rights.keeping import told_key
+
     with _open(store) as opened:
-        found = [_told(key) for key in opened.keys.list()]
+        found = [told_key(key) for key in opened.keys.list()]
     if as_json:
         emit({"keys": found})
         return
@@ -103,16 +105,3 @@ def _open(url: str, *, make: bool = False) -> Store:
     except ImportError as error:
         raise MissingExtraError(str(error.name), "serve", "The service's store") from error
     return Store.open(url, make=make)
-
-
-def _told(key: KeyInfo) -> dict[str, Any]:
-    from rectitude.service.rights.knowing import moment
-
-    return {
-        "id": key.id,
-        "name": key.name,
-        "role": key.role,
-        "user": key.user,
-        "made": moment(key.made),
-        "revoked": moment(key.revoked),
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Request
 from fastapi.responses import Response
@@ -15,10 +15,9 @@ from rectitude.service.api.problems import NotFoundError, responses
 from rectitude.service.api.replies import reply
 from rectitude.service.api.schemas import Body as Sent
 from rectitude.service.api.schemas import Id
-from rectitude.service.rights.keeping import make_key, revoke_key
-from rectitude.service.rights.knowing import moment
+from rectitude.service.rights.keeping import make_key, revoke_key, told_key
 from rectitude.service.service import Service
-from rectitude.service.store import KeyInfo, Role
+from rectitude.service.store import Role
 
 router = APIRouter(tags=["keys"])
 Operator = Annotated[Principal, require()]
@@ -60,7 +59,7 @@ async def keys(request: Request, principal: Operator) -> Response:
     """All keys, without their secrets."""
     service: Service = request.app.state.service
     found = await run_in_threadpool(service.store.keys.list)
-    return reply(request, {"items": [_told(key) for key in found]})
+    return reply(request, {"items": [told_key(key) for key in found]})
 
 
 @router.post("/v1/keys", response_model=KeyMade, status_code=201, responses=responses(413))
@@ -69,7 +68,7 @@ async def make(request: Request, principal: Operator, body: Annotated[KeyBody, B
     service: Service = request.app.state.service
     key, text = await run_in_threadpool(make_key, service.store, principal.name, body.name, body.role, body.user)
     service.keys.forget()
-    response = reply(request, {**_told(key), "key": text}, 201)
+    response = reply(request, {**told_key(key), "key": text}, 201)
     response.headers["cache-control"] = "no-store"
     return response
 
@@ -85,14 +84,3 @@ async def revoke(
     await run_in_threadpool(revoke_key, service.store, principal.name, identifier)
     service.keys.forget()
     return Response(status_code=204)
-
-
-def _told(key: KeyInfo) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "role": key.role,
-        "user": key.user,
-        "made": moment(key.made),
-        "revoked": moment(key.revoked),
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, get_args
 
 from rectitude.core.errors import QueryError, did_you_mean
@@ -89,14 +90,7 @@ def approve(service: Service, principal: Principal, identifier: str) -> Request:
     Raises:
         QueryError: There is no such request, or it does not wait.
     """
-    request = _request(service, identifier)
-    entry = service.store.trail.entry(
-        principal.name, f"{request.kind}.approved", subject=request.subject, details={"id": identifier}
-    )
-    if not service.store.requests.approve(identifier, also=entry):
-        raise QueryError(f"The request does not wait for approval: it is {request.status}", where=identifier)
-    service.jobs.wake()
-    return _request(service, identifier)
+    return _queued(service, principal, identifier, service.store.requests.approve, "approved", "does not wait")
 
 
 def retry(service: Service, principal: Principal, identifier: str) -> Request:
@@ -105,12 +99,18 @@ def retry(service: Service, principal: Principal, identifier: str) -> Request:
     Raises:
         QueryError: There is no such request, or it has not failed.
     """
+    return _queued(service, principal, identifier, service.store.requests.retry, "retried", "has not failed")
+
+
+def _queued(
+    service: Service, principal: Principal, identifier: str, act: Callable[..., bool], done: str, otherwise: str
+) -> Request:
     request = _request(service, identifier)
     entry = service.store.trail.entry(
-        principal.name, f"{request.kind}.retried", subject=request.subject, details={"id": identifier}
+        principal.name, f"{request.kind}.{done}", subject=request.subject, details={"id": identifier}
     )
-    if not service.store.requests.retry(identifier, also=entry):
-        raise QueryError(f"The request has not failed: it is {request.status}", where=identifier)
+    if not act(identifier, also=entry):
+        raise QueryError(f"The request {otherwise}: it is {request.status}", where=identifier)
     service.jobs.wake()
     return _request(service, identifier)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rectitude.core.errors import QueryError
+from rectitude.service.rights.knowing import moment
 from rectitude.service.store import KeyInfo, Role, Store
 from rectitude.service.store.database import Also
 
@@ -29,3 +32,15 @@ def revoke_key(store: Store, actor: str, identifier: str) -> None:
     entry = store.trail.entry(actor, "key.revoked", details={"key": identifier})
     if not store.keys.revoke(identifier, also=entry):
         raise QueryError(f"No key '{identifier}' is in use", fix="'rectitude keys list' shows them")
+
+
+def told_key(key: KeyInfo) -> dict[str, Any]:
+    """A key as people and programs are told of it."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "role": key.role,
+        "user": key.user,
+        "made": moment(key.made),
+        "revoked": moment(key.revoked),
+    }
