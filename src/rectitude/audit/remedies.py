@@ -47,10 +47,17 @@ def _seconds(value: float | None) -> str:
 
 def _changes(remedy: Mapping[str, Any], *, leakage: bool) -> list[Change]:
     return [
-        Change(row["figure"], row["before"]["value"], row["after"]["value"], chosen=" from stored" in row["figure"])
+        Change(
+            _short(row["figure"]), row["before"]["value"], row["after"]["value"], chosen=" from stored" in row["figure"]
+        )
         for row in remedy["rows"]
         if (" from " in row["figure"]) == leakage
     ]
+
+
+def _short(figure: str) -> str:
+    """A name that fits beside a line of the plot; the table has it whole."""
+    return figure.replace("from stored vectors ", "").replace("from recommended lists", "in lists")
 
 
 def _leakage(remedy: Mapping[str, Any]) -> Chart | None:
@@ -58,9 +65,7 @@ def _leakage(remedy: Mapping[str, Any]) -> Chart | None:
     if not changes:
         return None
     first = next((change for change in changes if change.chosen), changes[0])
-    title = (
-        f"{first.label[0].upper()}{first.label[1:]}: {number(first.before, 3)} before, {number(first.after, 3)} after"
-    )
+    title = f"Strongest attacker, {first.label}: {number(first.before, 3)} before, {number(first.after, 3)} after"
     return slope(
         title,
         "Balanced accuracy of the strongest attacker; lower tells less.",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from rectitude.audit.checks.finding import Finding
 from rectitude.audit.findings import (
     Example,
     ReportInput,
@@ -136,16 +137,21 @@ def _popularity(run: ReportInput) -> list[Markup]:
 def _audit(run: ReportInput) -> list[Markup]:
     if not run.findings:
         return [prose(f"This run has not been audited yet. Run 'rectitude audit {run.name}' and look again.")]
-    rows = [
-        (noted(finding.title, finding.check), finding.attribute or "everybody", finding, finding.floor)
-        for finding in run.findings
+    rows = [(noted(finding.title, _about(finding)), finding, finding.floor) for finding in run.findings]
+    blocks = [
+        table("What was checked, with 95 % intervals", ("Finding", "Value", "Chance"), rows),
+        prose("The group figures behind each finding, and what would change it:"),
     ]
-    blocks = [table("What was checked, with 95 % intervals", ("Finding", "By", "Value", "Chance or reference"), rows)]
     blocks += [
-        folded(finding.title, chart(finding.figure()), prose(finding.verdict, *finding.notes))
+        folded(f"{_about(finding)} – {finding.title}", chart(finding.figure()), prose(finding.verdict, *finding.notes))
         for finding in run.findings
     ]
     return blocks
+
+
+def _about(finding: Finding) -> str:
+    """Which check, and by which attribute."""
+    return f"{finding.check}, by {finding.attribute}" if finding.attribute else finding.check
 
 
 def _shares(run: ReportInput) -> list[Markup]:

@@ -47,8 +47,8 @@ from rectitude.unlearning.distinguishability import Anchor, d2d, u2u
 
 Loss = Literal["d2d", "u2u", "noise", "shuffle"]
 
-LOOKS = ("boosting", "logistic", "rbf")
-"""Validation attackers; the network and the neighbours of a report have no say in when it ends."""
+LOOKS = ("knn", "boosting", "logistic", "rbf")
+"""Validation attackers, the quick ones first; the network of a report has no say in when it ends."""
 _DEAL_AGAIN = 4
 """Looks after which another deal is drawn, where attackers are still not at chance."""
 _MANY = 2000
