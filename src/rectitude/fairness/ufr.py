@@ -54,7 +54,7 @@ def rerank(
     *,
     k: int = 10,
     epsilon: float = 0.05,
-    time_limit: float = 60.0,
+    time_limit: float = 900.0,
 ) -> npt.NDArray[np.bool_]:
     """Which candidates to show.
 
