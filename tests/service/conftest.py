@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 import uvicorn
+from postgres_server import Postgres, programs
 
 from rectitude.data.dataset import Dataset
 from rectitude.data.readers import load, write_folder
@@ -123,3 +124,13 @@ def live(service: Service) -> Iterator[str]:
 def answer() -> Callable[[Service], Any]:
     """Puts a service on a port of this machine, as a context."""
     return answering
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of the tests' own; skips, saying so, where it is not installed."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    server = Postgres()
+    yield server
+    server.remove()
