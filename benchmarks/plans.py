@@ -46,6 +46,8 @@ MEASURES = ("accuracy", "f1_good", "f1_macro", "auc", "log_loss", "brier")
 N_PEOPLE = 60
 SPLITS = 5
 """Ways of splitting people into planner, judge and test, in plans_effort.py and plans_dice.py."""
+DICE = {"random": 30, "genetic": 20}
+"""DiCE's searches, and how many people of a split each is tried on."""
 planted_name = "planted"
 SWEEP = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 

@@ -20,14 +20,11 @@ import dice_ml
 import numpy as np
 import pandas as pd
 import polars as pl
-from plans import PLANNED, SPLITS, judged, planted_name, poorest, summary, true_gain
+from plans import DICE, PLANNED, SPLITS, judged, planted_name, poorest, summary, true_gain
 from scipy.special import expit
 
 from rectitude.decisions.plans.prescriber import FOLD, Prescriber
 from rectitude.decisions.plans.search import Crowd
-
-FEW = 20
-"""People for the genetic search, which takes its time."""
 
 
 class Wrapped:
@@ -156,9 +153,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="runs that plans.py and plans_effort.py have left")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--people", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=10.0, help="CPU seconds for a person")
-    parser.add_argument("--methods", nargs="+", default=["random", "genetic"])
+    parser.add_argument("--methods", nargs="+", default=list(DICE))
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     done = {json.loads(line)["task"] for line in given.out.read_text().splitlines()} if given.out.exists() else set()
@@ -170,8 +166,7 @@ def main() -> None:
                 continue
             found = Prescriber.load(given.work / name)
             gain = None if name == planted_name else found.policy.min_gain
-            n = given.people if method == "random" else min(given.people, FEW)
-            row = {"task": task, **plans_of_dice(found, method, n, given.seconds, gain=gain)}
+            row = {"task": task, **plans_of_dice(found, method, DICE[method], given.seconds, gain=gain)}
             with given.out.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print({key: value for key, value in row.items() if key != "plans"}, flush=True)

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from plans import PLANNED, SPLITS, data, poorest
+from plans import DICE, PLANNED, SPLITS, data, poorest
 
 from rectitude.core.errors import RectitudeError
 from rectitude.decisions.plans.certainty import pool
@@ -312,7 +312,7 @@ def beside_dice(name: str, method: str, lines: dict[str, Any], work: Path) -> di
     Both with as many changes as DiCE's plan has, two at least.
     """
     rows: list[dict[str, np.ndarray]] = []
-    asked = without = late = 0
+    asked = without = late = missed = 0
     for seed in range(SPLITS):
         line = lines.get(f"dice:{method}:{name}-{seed}-chosen")
         if line is None:
@@ -321,6 +321,10 @@ def beside_dice(name: str, method: str, lines: dict[str, Any], work: Path) -> di
         without += line["people"] - len(line["plans"])
         found = prescriber(name, seed, "chosen", work)
         judges = panel(found, name, seed, work)
+        missed += sum(
+            in_reach(found, one, float(line["gain_asked"]))
+            for one in poorest(found, DICE[method]) if one not in line["plans"]
+        )  # fmt: skip
         made = [terms(found, one, tuple(levels), judges) for one, levels in line["plans"].items()]
         columns = {key: np.array([row[key] for row in made]) for key in (made[0] if made else {})}
         rows += [columns] if made else []
@@ -328,12 +332,21 @@ def beside_dice(name: str, method: str, lines: dict[str, Any], work: Path) -> di
         "people": asked,
         "without": without,
         "late": late,
+        "missed": missed,
         "splits": len(rows),
         "means": {key: float(np.concatenate([one[key] for one in rows]).mean()) for key in rows[0]},
         "same_effort": interval([one["same effort, panel"] - one["DiCE, panel"] for one in rows]),
         "saved_effort": interval([one["DiCE, effort"] - one["least effort, effort"] for one in rows]),
         "least_effort": interval([one["least effort, panel"] - one["DiCE, panel"] for one in rows]),
     }
+
+
+def in_reach(found: Prescriber, name: str, gain: float) -> bool:
+    """Is there a plan that brings so much?"""
+    planner = found.planner(found.person(name), found.policy.model_copy(update={"time_limit": 60.0}))
+    solver = planner.solver
+    aim = solver.target_aim(planner.now + gain)
+    return bool(planner.problem.choices) and solver.solve(aim, solver.limits(changes=None)).levels is not None
 
 
 def terms(found: Prescriber, name: str, levels: tuple[int, ...], judges: list[Score]) -> dict[str, float]:
@@ -383,7 +396,7 @@ def main() -> None:
     settled = done["rehearsal"]
     for name in PLANNED:
         once(f"effort:{name}", lambda name=name: survey(name, work, settled["robust"], Policy().min_gain))
-        for method in ("random", "genetic"):
+        for method in DICE:
             if f"dice:{method}:{name}-0-chosen" in done:
                 once(f"terms:{method}:{name}", lambda name=name, method=method: beside_dice(name, method, done, work))
 
