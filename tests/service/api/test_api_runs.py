@@ -101,11 +101,14 @@ def test_health_and_metrics(web: TestClient, service: Service, monkeypatch: pyte
     assert Health.model_validate(web.get("/health/ready").json()).slots == {"main": "sasrec", "bpr": "bpr"}
     for user in ("u1", "u2", 'nobody-<">'):
         web.get("/v1/recommend", params={"user": user})
+    web.get("/v1/users/somebody")
     web.get("/v1/none-of-these/<u1>")
     text = web.get("/metrics").text
     assert 'rectitude_requests_total{method="GET",route="/v1/recommend",status="200"} 3.0' in text
     assert 'rectitude_lists_total{answered_by="fallback",slot="main"} 1.0' in text
     assert 'route="none",status="404"' in text
+    assert 'route="/v1/users/{user_id}",status="404"' in text
+    assert "somebody" not in text
     assert "u1" not in text
     assert "nobody" not in text
 

@@ -122,7 +122,7 @@ def _limited(receive: Receive, most: int) -> Receive:
 
 def route_of(scope: Scope) -> str:
     """The pattern a request's address fits; ``none`` for all that fit nothing."""
-    return getattr(scope.get("route"), "path", "none")
+    return str(getattr(scope.get("route"), "path", "none")).replace(":id}", "}")
 
 
 def _headers(scope: Scope) -> tuple[bytes, int]:

@@ -132,7 +132,7 @@ class Shelf:
 
     def _read(self, path: str | Path) -> ServedRun:
         served = ServedRun.load(path, rules=self.rules, upserts=self.upserts, pictures=self._config.pictures)
-        served.warm_up()
+        self._executor.submit(served.warm_up).result()  # where it will be asked
         return served
 
     def _place(self, slot: str, served: ServedRun, kept: Slot) -> None:
