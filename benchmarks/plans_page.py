@@ -199,8 +199,9 @@ def own(done: dict[str, Any]) -> str:
 
 
 def dice(done: dict[str, Any]) -> str:
-    head = ("data", "DiCE", "people", "without a plan", "of them one exists", "out of time", "effort", "changes", "gain", "judged gain",
-            "embedded, same effort: judged gain more", "embedded, same gain: effort less")  # fmt: skip
+    head = ("data", "DiCE", "people", "without a plan", "of them one exists", "out of time", "effort", "changes",
+            "gain", "judged gain", "embedded, same effort: judged gain more",
+            "embedded, same gain: effort less")  # fmt: skip
     rows = []
     for task, row in done.items():
         if task.startswith("terms:"):
