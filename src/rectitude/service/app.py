@@ -151,5 +151,5 @@ def _tell_truth(path: str, operation: dict[str, Any]) -> None:
         usual += (400, 413, 415, 507)
     told = {str(status): about for status, about in problems.responses(*usual).items()}
     if "200" in answers and operation.get("operationId", "").endswith("_get"):
-        told["304"] = {"description": "The client has it already (If-None-Match)."}
+        told["304"] = {"description": "The client has it already (If-None-Match)"}
     operation["responses"] = dict(sorted({**told, **answers}.items()))
