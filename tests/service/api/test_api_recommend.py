@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -247,3 +248,31 @@ def test_a_store_that_is_away_is_said_and_comes_back(
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert (ready.status_code, ready.json()["reasons"]) == (503, ["The store's database does not answer"])
     assert web.get("/v1/recommend?user=u3").status_code == 200
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/recommend", {"features": {"gender": HUGE}}, 200),
+        ("/v1/recommend", {"user": "u1", "where": {"year": {"min": HUGE}}}, 422),
+        ("/v1/recommend", {"user": "u1", "k": HUGE}, 422),
+        ("/v1/recommend", {"user": "\ud800"}, 422),
+        ("/v1/recommend", {"history": ["\ud800", "a\u0000b"]}, 422),
+        ("/v1/recommend", {"user": "a\u0000b"}, 200),
+        ("/v1/users", {"users": [{"id": "p", "facts": {"n": HUGE, "t": "\ud800"}}]}, 200),
+        ("/v1/items", {"items": [{"id": "i1", "title": "\ud800"}]}, 422),
+        ("/v1/items", {"items": [{"id": "i1", "facts": {"n": HUGE, "\ud800": [["\ud800"]]}}]}, 200),
+        ("/v1/events", {"user": "p", "item": "i1", "value": HUGE}, 422),
+        ("/v1/events", {"user": "p", "item": "i1", "at": HUGE}, 422),
+        ("/v1/events", {"user": "\ud800", "item": "i1"}, 422),
+    ],
+)
+def test_numbers_and_characters_at_the_edge(web: TestClient, path: str, body: dict[str, Any], status: int) -> None:
+    content = json.dumps(body).encode()
+    answer = web.post(path, content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    for read in ("/v1/users", "/v1/items?limit=3", "/v1/items/i1", "/v1/recommend?user=u1&where=year:1..9999"):
+        assert web.get(read).status_code == 200

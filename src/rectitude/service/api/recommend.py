@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
 
@@ -12,7 +11,7 @@ from rectitude.client.answers import Explained, List
 from rectitude.core.errors import QueryError
 from rectitude.service.access import Principal, check_user, require
 from rectitude.service.api.problems import responses
-from rectitude.service.api.replies import JSON, query_parameters, read_query, reply, tagged
+from rectitude.service.api.replies import query_parameters, read_query, reply
 from rectitude.service.api.schemas import Bounds, ExplainBody, RecommendBody, RecommendQuery, Wanted
 from rectitude.service.service import Service
 from rectitude.service.serving.asking import Ask
@@ -85,7 +84,7 @@ async def _answer(request: Request, principal: Principal, body: RecommendBody) -
     answer = await shelf.ask(slot, ask)
     told = {"slot": slot, "run": run, **head, **answer_told(answer)}
     request.app.state.metrics.lists.labels(slot, "fallback" if told["fallback"] else "model").inc()
-    return tagged(request, orjson.dumps(told), JSON)
+    return reply(request, told)
 
 
 def answer_told(answer: Answer) -> dict[str, Any]:

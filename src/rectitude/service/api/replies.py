@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import json
+from dataclasses import asdict
 from functools import cache
 from typing import Any, TypeVar
 
@@ -63,8 +65,15 @@ def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 def reply(request: Request, value: Any, status: int = 200) -> Response:
     """JSON with an entity tag, or 304 where the client has it already."""
-    content = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
-    return tagged(request, content, JSON, status)
+    return tagged(request, as_json(value), JSON, status)
+
+
+def as_json(value: Any) -> bytes:
+    """JSON of plain values and data classes."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:  # whole numbers beyond 64 bits and halves of characters, which JSON may hold
+        return json.dumps(value, default=lambda one: asdict(one)).encode()
 
 
 def tagged(request: Request, content: bytes, media_type: str, status: int = 200) -> Response:
@@ -72,8 +81,10 @@ def tagged(request: Request, content: bytes, media_type: str, status: int = 200)
     tag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
     headers = {"etag": tag, "cache-control": "private, no-cache"}
     wanted = request.headers.get("if-none-match")
-    if wanted is not None and (
-        wanted.strip() == "*" or tag in (one.strip().removeprefix("W/") for one in wanted.split(","))
+    if (
+        request.method == "GET"
+        and wanted is not None
+        and (wanted.strip() == "*" or tag in (one.strip().removeprefix("W/") for one in wanted.split(",")))
     ):
         return Response(None, 304, headers)
     return Response(content, status, headers, media_type)

@@ -71,7 +71,7 @@ class LikePeople:
         if column.dtype.is_numeric():
             try:
                 wanted = float(value)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise QueryError(f"'{name}' of people is a number, not {value!r}", where="features") from error
             numbers = column.cast(pl.Float64).to_numpy()
             spread = float(np.nanmax(numbers) - np.nanmin(numbers)) if len(numbers) else 0.0
