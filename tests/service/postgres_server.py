@@ -10,7 +10,10 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 
 def programs() -> Path | None:
@@ -50,18 +53,18 @@ class Postgres:
             stdin=subprocess.DEVNULL,
             check=False,
             text=True,
-            timeout=60,
+            timeout=100,
         )
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.root} -c shared_buffers=32MB"
         log = str(self.root / "log")
-        self._run("pg_ctl", "-D", str(self.data), "-l", log, "-o", options, "-w", "-t", "30", "start")
+        self._run("pg_ctl", "-D", str(self.data), "-l", log, "-o", options, "-w", "-t", "90", "start")
 
     def stop(self, mode: str = "immediate") -> None:
         """``immediate`` is what a crash is: the server recovers from its log at the next start."""
-        self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "-t", "30", "stop")
+        self._run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "-t", "90", "stop")
 
     def restart(self, away_s: float = 0.0) -> None:
         self.stop()
@@ -90,3 +93,13 @@ def _exists(account: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server of the tests' own."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    server = Postgres()
+    yield server
+    server.remove()

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from rectitude.core.errors import MissingExtraError, RectitudeError
 
 try:
-    from sqlalchemy import Connection, Engine, create_engine, event
+    from sqlalchemy import Connection, Engine, Executable, create_engine, event
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 except ImportError as error:
@@ -121,6 +121,22 @@ class Database:
             self._queue.put(asked)
         found: T = asked.ending.result()
         return found
+
+    def change(self, statement: Executable, also: Also | None = None) -> bool:
+        """Change rows; say whether there were any, and only then write ``also`` with it.
+
+        Raises:
+            StoreUnavailableError: The database does not answer.
+            StoreFullError: The disk is full.
+        """
+
+        def act(connection: Connection) -> bool:
+            changed = connection.execute(statement).rowcount > 0
+            if changed and also is not None:
+                also(connection)
+            return changed
+
+        return self.write(act, repeatable=also is None)
 
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:

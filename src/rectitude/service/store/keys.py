@@ -138,14 +138,7 @@ class Keys:
     def revoke(self, identifier: str, *, also: Also | None = None) -> bool:
         """Make a key open nothing; say whether it did before."""
         revoked = update(KeyRow).where(KeyRow.id == identifier, KeyRow.revoked.is_(None)).values(revoked=time.time())
-
-        def act(connection: Connection) -> bool:
-            there = connection.execute(revoked).rowcount > 0
-            if there and also is not None:
-                also(connection)
-            return there
-
-        return self._database.write(act, repeatable=also is None)
+        return self._database.change(revoked, also)
 
 
 def _columns(*more: Any) -> Any:

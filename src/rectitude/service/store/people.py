@@ -123,8 +123,7 @@ class People:
 
     def delete_user(self, user: str) -> bool:
         """Remove what is known of a person besides what they did; say whether something was."""
-        act = delete(UserRow).where(UserRow.id == user)
-        return self.database.write(lambda connection: connection.execute(act).rowcount > 0, repeatable=True)
+        return self.database.change(delete(UserRow).where(UserRow.id == user))
 
     # ---- items ---------------------------------------------------------------------------------------------------
 
@@ -205,14 +204,7 @@ class People:
 
     def _unchoose(self, user: str, item: str, kind: Choice, also: Also | None) -> bool:
         gone = delete(ChoiceRow).where(ChoiceRow.user_id == user, ChoiceRow.item_id == item, ChoiceRow.kind == kind)
-
-        def act(connection: Connection) -> bool:
-            there = connection.execute(gone).rowcount > 0
-            if there and also is not None:
-                also(connection)
-            return there
-
-        return self.database.write(act, repeatable=also is None)
+        return self.database.change(gone, also)
 
     # ---- deletion ------------------------------------------------------------------------------------------------
 

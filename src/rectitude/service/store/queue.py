@@ -299,14 +299,7 @@ class Requests:
     def _change(self, identifier: str, where: Any, also: Also | None = None, **values: Any) -> bool:
         values.setdefault("changed", time.time())
         act = update(RequestRow).where(RequestRow.id == identifier, where).values(**values)
-
-        def write(connection: Connection) -> bool:
-            changed = connection.execute(act).rowcount > 0
-            if changed and also is not None:
-                also(connection)
-            return changed
-
-        return self._database.write(write, repeatable=also is None)
+        return self._database.change(act, also)
 
 
 def _columns() -> Any:
