@@ -51,6 +51,8 @@ LOOKS = ("knn", "boosting", "logistic", "rbf")
 """Validation attackers, the quick ones first; the network of a report has no say in when it ends."""
 _DEAL_AGAIN = 4
 """Looks after which another deal is drawn, where attackers are still not at chance."""
+_UNSETTLED = 2
+"""Looks after a deal whose vectors are kept only if there are no later ones, or if they end it."""
 _MANY = 2000
 """People of an attack whose accuracy is certain enough after one draw."""
 
@@ -349,10 +351,13 @@ class _Editor:
 
     def _look(self, done: Unlearning, loss: float) -> None:
         """Let the validation attackers loose, and keep the vectors if none before were nearer to chance."""
-        best = min((row["worst"] for row in done.trace), default=1.0)
+        settled = len(done.trace) % _DEAL_AGAIN >= _UNSETTLED
+        before = [row["worst"] for at, row in enumerate(done.trace) if at % _DEAL_AGAIN >= _UNSETTLED]
+        counts = settled or not before  # a look soon after a deal may be near chance by luck alone
+        best = min(before or ([] if settled else [row["worst"] for row in done.trace]), default=1.0)
         found = self._attacked(best)
         worst = max(abs(accuracy - chance) for accuracy, chance in found.values())
-        if worst < best:
+        if worst < best and (counts or worst <= self.config.tolerance):
             self.best = {name: move.detach().clone() for name, move in self.moves.items()}
             done.kept = done.steps
         row = {"step": float(done.steps), "loss": loss, "worst": worst}
