@@ -10,10 +10,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 
 def programs() -> Path | None:
@@ -93,13 +90,3 @@ def _exists(account: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server of the tests' own."""
-    if programs() is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    server = Postgres()
-    yield server
-    server.remove()
