@@ -264,7 +264,9 @@ def test_a_request_is_told_in_words() -> None:
     assert (found.title, found.status, found.summary, found.left) == ("Delete me", "done", "All gone.", ["One thing"])
     assert [words for words, _ in found.steps] == ["Model bpr repaired", "Checked that nothing is left"]
     assert found.models[0].counts == [("history", "12", "0")]
-    assert found.models[0].figures == [("told to be in it, asked by name", "0.900", "0.500")]
+    assert found.models[0].figures == [
+        ("how well it can be told that they were in it, asked by name (0.5: it cannot)", "0.900", "0.500")
+    ]
     waiting = asked(request(kind="forget", status="waiting", parameters={"attribute": "age_group"}))
     assert (waiting.title, waiting.ended, waiting.attribute) == ("Forget age group", False, "age_group")
     assert asked(request(status="failed", reason="no disk")).reason == "no disk"

@@ -80,9 +80,9 @@ def words_for(request: Request, principal: Principal) -> list[tuple[str, str]]:
     """The pages somebody may read, as word and path."""
     if principal.role == "write":
         return []
-    if principal.role != "person":
-        return list(_WORDS.items())
-    return [(word, _WORDS[word]) for word in ("Me", *(["Plan"] if service_of(request).config.plan else []))]
+    if principal.role == "person":
+        return [(word, _WORDS[word]) for word in ("Me", *(["Plan"] if service_of(request).config.plan else []))]
+    return [(word, path) for word, path in _WORDS.items() if word != "Me" or principal.is_admin]
 
 
 def show(

@@ -285,7 +285,11 @@ def repaired(proof: Mapping[str, Any]) -> list[Repaired]:
         counts = [(words_of(name), _plain(value), _plain(after.get(name, "–"))) for name, value in before.items()]
         guessed = run.get("membership", {})
         figures = [
-            (f"told to be in it, {words_of(name)}", _plain(value), _plain(guessed.get("after", {}).get(name, "–")))
+            (
+                f"how well it can be told that they were in it, {words_of(name)} (0.5: it cannot)",
+                _plain(value),
+                _plain(guessed.get("after", {}).get(name, "–")),
+            )
             for name, value in guessed.get("before", {}).items()
         ]
         figures += [

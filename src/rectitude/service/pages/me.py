@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from rectitude.core.errors import QueryError
 from rectitude.service import rights
 from rectitude.service.access import CheckedSession, Principal, check_user, page_session, require
-from rectitude.service.pages.desk import Anyone, back_to, part, readings, run_in_use, service_of, show
+from rectitude.service.pages.desk import back_to, part, readings, run_in_use, service_of, show
 from rectitude.service.pages.environment import link, wants_part
 from rectitude.service.pages.holding import Asked, asked, guesses, holding
 from rectitude.service.pages.items import places, why_view
@@ -56,7 +56,7 @@ def _address(principal: Principal, person: str) -> str:
 
 
 @router.get("/me")
-async def me(request: Request, principal: Anyone, person: Id = "", run: str | None = None) -> Response:
+async def me(request: Request, principal: Owner, person: Id = "", run: str | None = None) -> Response:
     """Everything that concerns one person."""
     whom = _whom(principal, person)
     values = await _values(request, principal, whom, run)
@@ -70,7 +70,6 @@ async def _values(request: Request, principal: Principal, whom: str, run: str | 
     values: dict[str, Any] = {
         "slot": slot,
         "staff": principal.role != "person",
-        "may_act": principal.is_admin or principal.role == "person",
         "deleted": principal.role == "person" and principal.user is None,
         "address": _address(principal, whom),
         "delete_path": link("/me/delete", person=whom),
@@ -135,7 +134,7 @@ def _pending(requests: Sequence[Asked]) -> bool:
 
 
 @router.get("/me/requests")
-def requests_part(request: Request, principal: Anyone, person: Id = "") -> Response:
+def requests_part(request: Request, principal: Owner, person: Id = "") -> Response:
     """The requests as they are now, for the page that follows them."""
     whom = _whom(principal, person)
     found = _requests(request, principal, whom)
@@ -146,7 +145,7 @@ def requests_part(request: Request, principal: Anyone, person: Id = "") -> Respo
 
 
 @router.get("/me/why")
-async def why(request: Request, principal: Anyone, item: Id, person: Id = "", run: str | None = None) -> Response:
+async def why(request: Request, principal: Owner, item: Id, person: Id = "", run: str | None = None) -> Response:
     """Why an item is recommended."""
     whom = _whom(principal, person)
     shelf = service_of(request).shelf
