@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -72,7 +73,9 @@ def serve(launch: Launch, service: Service, listener: Any) -> None:
     """
     settings = _uvicorn_settings(launch.config)
     if launch.config.workers == 1:
-        uvicorn.Server(uvicorn.Config(create_app(service), **settings)).run(sockets=[listener])
+        app = create_app(service)
+        _settle()
+        uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listener])
         return
     service.shelf.close()
     service.close()
@@ -90,7 +93,15 @@ def worker() -> FastAPI:
     """The application of one of several processes."""
     launch = build(Launch, json.loads(os.environ[_SPEC]), where=_SPEC)
     log_to_stderr(as_json=launch.json_logs)
-    return create_app(launch.open())
+    app = create_app(launch.open())
+    _settle()
+    return app
+
+
+def _settle() -> None:
+    """Let the garbage collector pass over all that was loaded, which stays: it would stop answers for a tenth second."""
+    gc.collect()
+    gc.freeze()
 
 
 def _uvicorn_settings(config: ServiceConfig) -> dict[str, Any]:
