@@ -99,7 +99,7 @@ def worker() -> FastAPI:
 
 
 def _settle() -> None:
-    """Let the garbage collector pass over all that was loaded, which stays: it would stop answers for a tenth second."""
+    """Let the collector pass over what was loaded and stays: looking at it all stops answers for 0.1 to 0.5 s."""
     gc.collect()
     gc.freeze()
 
