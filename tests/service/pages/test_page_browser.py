@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def address(site: Any, answer: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    service = site.launch(tmp_path_factory.mktemp("browser"), run_jobs=True)
+    folder = tmp_path_factory.mktemp("browser")  # a deletion repairs runs in their place: these are copies
+    slots = {slot: str(shutil.copytree(path, folder / Path(path).name)) for slot, path in site.slots.items()}
+    service = replace(site, slots=slots).launch(folder, run_jobs=True)
     with answer(service) as address:
         yield address
 

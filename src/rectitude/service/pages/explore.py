@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -92,11 +92,11 @@ Ids = Annotated[list[str] | None, Query(max_length=MOST_ADDED)]
 
 def _view(
     request: Request,
-    run: str | None,
-    beside: str,
-    person: str,
-    add: list[str] | None,
-    without: list[str] | None,
+    run: str | None = None,
+    beside: Slots = "",
+    person: Slots = "",
+    add: Ids = None,
+    without: Ids = None,
     k: int = LENGTHS[0],
 ) -> View | None:
     slots = service_of(request).shelf.names()
@@ -111,22 +111,19 @@ def _view(
     )
 
 
+Addressed = Annotated[View | None, Depends(_view)]
+
+
 @router.get("/explore")
 async def explore(
     request: Request,
     principal: Staff,
-    run: str | None = None,
-    beside: Slots = "",
-    person: Slots = "",
-    add: Ids = None,
-    without: Ids = None,
-    k: int = LENGTHS[0],
+    view: Addressed,
     q: Slots = "",
     why: Slots = "",
 ) -> Response:
     """Somebody's lists, or the way to them."""
     shelf = service_of(request).shelf
-    view = _view(request, run, beside, person, add, without, k)
     found = await run_in_threadpool(readings, request)
     if view is None:
         return show(request, "explore.html", _HEADING, principal=principal, view=None)
@@ -231,17 +228,12 @@ async def _timed(shelf: Shelf, slot: str, ask: Ask) -> tuple[Any, float]:
 async def why(
     request: Request,
     principal: Staff,
+    view: Addressed,
     item: Slots,
     of: Slots,
-    run: str | None = None,
-    beside: Slots = "",
-    person: Slots = "",
-    add: Ids = None,
-    without: Ids = None,
 ) -> Response:
     """Why an item is in a list, as a part that opens in place."""
     shelf = service_of(request).shelf
-    view = _view(request, run, beside, person, add, without)
     if view is None or view.empty or of not in shelf:
         raise HTTPException(404, "There is nothing to explain")
     asked = await shelf.compute(lambda: _ask(shelf, view))
@@ -290,15 +282,10 @@ def _of_person(view: View, person: str) -> str:
 def suggest(
     request: Request,
     principal: Staff,
+    view: Addressed,
     q: Slots = "",
-    run: str | None = None,
-    beside: Slots = "",
-    person: Slots = "",
-    add: Ids = None,
-    without: Ids = None,
 ) -> Response:
     """The options under the search field."""
-    view = _view(request, run, beside, person, add, without)
     if view is None:
         raise HTTPException(404, "No run is served")
     served = service_of(request).shelf[view.run]
