@@ -31,7 +31,8 @@ def reproduce(
       rectitude reproduce
       rectitude reproduce in_ucds/movielens --backbone pmf --seeds 1
     """
-    from rectitude.workflow.reproducing import grids, markdown
+    from rectitude.workflow.reproduced import markdown
+    from rectitude.workflow.reproducing import grids
     from rectitude.workflow.reproducing import reproduce as compute
 
     if name is None:

@@ -34,7 +34,7 @@ from rectitude.models.query import Query
 from rectitude.nn.losses import LossName, NegativeSampler, next_item_loss
 from rectitude.nn.transformer import Encoder, causal_bias
 
-_TOKENS_AT_ONCE = 8192
+_TOKENS_AT_ONCE = 1024
 """Positions encoded together when answering: few enough to stay in the cache, whatever the number of questions."""
 
 
