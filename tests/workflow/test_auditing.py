@@ -19,8 +19,9 @@ from rectitude.audit.checks.registry import CHECKS
 from rectitude.core.errors import ConfigError, DataError, RunError
 from rectitude.data.dataset import Dataset
 from rectitude.data.histories import Histories
+from rectitude.fairness.ufr import NoChoiceError
 from rectitude.training.run import Run
-from rectitude.workflow import auditing
+from rectitude.workflow import auditing, reproducing
 from rectitude.workflow.auditing import audit
 from rectitude.workflow.reproducing import cells, grids, read_grid, reproduce
 from rectitude.workflow.unlearning import unlearn_attribute
@@ -325,6 +326,27 @@ def test_a_grid_about_fairness_is_computed_once(stored: Path, tmp_path: Path) ->
     reproduce(str(grid), tmp_path / "out", most_seeds=1, announce=again.append)
     assert len(again) == 1
     assert "in-ucds" in again[0]
+
+
+def test_a_cell_without_a_choice_is_told_and_does_not_end_the_grid(
+    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NoChoiceError("No choice of lists")
+
+    grid, table = tmp_path / "fair.toml", tmp_path / "out" / "fair" / "table.md"
+    grid.write_text(FAIR.format(data=stored))
+    with monkeypatch.context() as patch:
+        patch.setattr(reproducing, "rerank", refuse)
+        found = reproduce(str(grid), tmp_path / "out", most_seeds=1)
+    assert found["failed"] == {"pmf-ufr-s1": "No choice of lists"}
+    assert (found["cells"], found["missing"]) == (5, 5)
+    assert "ufr" not in {row["method"] for row in found["rows"]}
+    assert "pmf-ufr-s1 could not be computed: No choice of lists." in table.read_text()
+    grid.write_text(FAIR.format(data=stored).replace("epsilon = 0.5", "epsilon = 0.4"))
+    told = {row["method"]: row for row in reproduce(str(grid), tmp_path / "out", most_seeds=1)["rows"]}
+    assert [one["status"] for one in told["ufr"]["solver"]] == ["optimal"]
+    assert "ufr on pmf: the best choice in 1 of 1 cells." in table.read_text()
 
 
 def test_methods_are_compared_person_by_person(stored: Path, tmp_path: Path) -> None:

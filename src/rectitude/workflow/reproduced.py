@@ -33,6 +33,9 @@ def fairness_rows(done: Mapping[Cell, Mapping[str, Any]]) -> list[dict[str, Any]
                 "disadvantaged": float(people[~advantaged].mean()),
                 "m_uof": m_uof_interval(people, advantaged, 0).to_dict() | {"seeds": [float(value) for value in apart]},
             }
+        solvers = [values["solver"] for values in found if "solver" in values]
+        if solvers:
+            row["solver"] = solvers
         row["cpu_seconds"] = float(np.mean([values["training_cpu_seconds"] for values in found]))
         row["against"] = {
             other: _paired(done, backbone, method, other)
@@ -133,6 +136,7 @@ def markdown(table: Mapping[str, Any]) -> str:
         lines += _fairness_table(table)
     else:
         lines += _unlearning_table(table)
+    lines += [f"{name} could not be computed: {message}." for name, message in table["failed"].items()]
     return "\n".join(lines) + "\n"
 
 
@@ -162,7 +166,15 @@ def _fairness_table(table: Mapping[str, Any]) -> list[str]:
                     f"{other['f1']:.4f} | {other['m_uof_f1']:.4f} | – |"
                 )
         lines.append("")
-    return lines + _paired_table(table)
+    for row in table["rows"]:
+        if "solver" in row:
+            proven = sum(one["status"] == "optimal" for one in row["solver"])
+            short = max((one["bound"] - one["value"]) / max(abs(one["bound"]), 1e-12) for one in row["solver"])
+            lines.append(
+                f"{row['method']} on {row['backbone']}: the best choice in {proven} of {len(row['solver'])} cells"
+                + ("." if proven == len(row["solver"]) else f", elsewhere within {short:.1e} of it when time was up.")
+            )
+    return [*lines, "", *_paired_table(table)]
 
 
 def _paired_table(table: Mapping[str, Any]) -> list[str]:

@@ -30,7 +30,7 @@ from rectitude.evaluation.evaluator import evaluate_fold
 from rectitude.evaluation.intervals import bootstrap_interval
 from rectitude.fairness.metrics import f1
 from rectitude.fairness.protocol import first_rows, sampled_metrics, sampled_ranks
-from rectitude.fairness.ufr import rates_by_place, rerank, reranked_lists
+from rectitude.fairness.ufr import NoChoiceError, Reranked, rates_by_place, rerank, reranked_lists
 from rectitude.models.base import Recommender
 from rectitude.models.query import Query
 from rectitude.models.ranking import masked_topk
@@ -169,7 +169,8 @@ def reproduce(
         announce: Told each cell when it is done.
 
     Returns:
-        ``{"name", "kind", "rows": […], "published": […], "cells": done, "missing": not asked for}``.
+        ``{"name", "kind", "rows": […], "published": […], "cells": done, "missing": not asked for, "failed": {…}}``, the
+        last with what a cell that cannot be computed said.
 
     Raises:
         ConfigError: The grid or a name in it is unknown.
@@ -193,20 +194,24 @@ def reproduce(
             continue
         maker = maker or (_FairnessGrid if grid["kind"] == "in_ucds" else _UnlearningGrid)(grid, folder)
         began = time.process_time()
-        made = maker.cell(cell)
+        try:
+            made = maker.cell(cell)
+        except NoChoiceError as error:  # of one cell; the others say what they have to say
+            made = {"failed": str(error)}
         write_json(file, {**made, "cell_cpu_seconds": round(time.process_time() - began, 2), "asked": asked})
         if announce is not None:
             announce(f"{number} of {len(wanted)}: {cell.name}, {time.process_time() - began:.0f} CPU seconds")
     found = {cell: _read(folder / "cells" / f"{cell.name}.json", _asked(grid, cell)) for cell in everything}
-    done = {cell: values for cell, values in found.items() if values is not None}
+    done = {cell: values for cell, values in found.items() if values is not None and "failed" not in values}
     rows = (fairness_rows if grid["kind"] == "in_ucds" else unlearning_rows)(done)
     table = {
         "name": name,
         "kind": grid["kind"],
         "rows": rows,
         "published": grid.get("published", []),
-        "cells": len(done),
-        "missing": len(everything) - len(done),
+        "cells": sum(values is not None for values in found.values()),
+        "missing": sum(values is None for values in found.values()),
+        "failed": {cell.name: values["failed"] for cell, values in found.items() if values and "failed" in values},
     }
     write_text(folder / "table.md", markdown(table))
     return table
@@ -271,22 +276,27 @@ class _FairnessGrid(_Grid):
             "ndcg": judged.per_user[f"ndcg@{K}"],
             "f1": f1(judged.per_user[f"precision@{K}"], self.asked.targets.lengths, K),
         }
-        ranks = sampled_metrics(sampled_ranks(model, self.asked, self.positives), K)
+        solver = {}
         if cell.method == "ufr":
-            metrics = self._reranked(model, judged.lists, judged.list_scores, self.of_method(cell))
-            ranks = {}
-        metrics |= {f"sampled_{name}": values for name, values in ranks.items()}
+            began = time.process_time()
+            best = self._reranked(model, judged.lists, judged.list_scores, self.of_method(cell))
+            metrics = _list_metrics(reranked_lists(judged.lists, best.chosen, K), self.asked, self.split.n_items)
+            seconds += time.process_time() - began
+            told = {"status": best.status, "value": best.value, "bound": best.bound, "candidates_asked": best.asked}
+            solver = {"solver": told}
+        else:
+            ranks = sampled_metrics(sampled_ranks(model, self.asked, self.positives), K)
+            metrics |= {f"sampled_{name}": values for name, values in ranks.items()}
         advantaged = self.groups.labels[judged.users] == self.groups.names.index(ADVANTAGED)
         return {
             "advantaged": advantaged.tolist(),
             "per_person": {name: np.round(values, 6).tolist() for name, values in metrics.items()},
             "training_cpu_seconds": round(seconds, 2),
             "protocol": judged.protocol,
+            **solver,
         }
 
-    def _reranked(
-        self, model: Recommender, lists: Any, scores: Any, settings: Mapping[str, Any]
-    ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    def _reranked(self, model: Recommender, lists: Any, scores: Any, settings: Mapping[str, Any]) -> Reranked:
         """UFR with hit rates by group and place from the validation fold."""
         valid = self.split.valid
         candidates = evaluate_fold(model, valid, ks=(K, 50)).lists
@@ -300,9 +310,7 @@ class _FairnessGrid(_Grid):
         usable = np.where(np.isfinite(scores), scores, np.nanmin(np.where(np.isfinite(scores), scores, np.nan)))
         standard = (usable - usable.mean(1, keepdims=True)) / np.maximum(usable.std(1, keepdims=True), 1e-9)
         lengths = self.asked.targets.lengths
-        chosen = rerank(standard, relevance, lengths, advantaged, k=K, epsilon=float(settings.get("epsilon", 0.05)))
-        shown = reranked_lists(lists, chosen, K)
-        return _list_metrics(shown, self.asked, self.split.n_items)
+        return rerank(standard, relevance, lengths, advantaged, k=K, **settings)
 
 
 def _list_metrics(lists: Any, asked: Any, n_items: int) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
