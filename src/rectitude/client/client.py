@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from functools import wraps
 from itertools import islice
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from rectitude.client import calls
 from rectitude.client.answers import Taken
@@ -41,25 +41,49 @@ class ServiceError(RectitudeError):
         super().__init__(what, where=self.problem.get("where"), fix=self.problem.get("fix"))
 
 
-def _converse(call: Call[T], retries: int) -> Generator[float | None, httpx.Response | httpx.TransportError, T]:
-    """A call with its repetitions: yields None to have it sent, or seconds to wait before that."""
-    for attempt in range(retries + 1):
-        came = yield None
-        if isinstance(came, httpx.Response) and came.is_success:
-            return call.read(came.json() if came.content else None)
-        last = attempt == retries
-        if isinstance(came, httpx.Response):
-            if came.status_code not in _PASSING or last:
-                raise _told(came)
-            given = came.headers.get("retry-after", "")
-        else:
-            unsent = isinstance(came, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-            if last or not (call.repeatable or unsent):
-                raise ServiceError(f"The service did not answer: {came or type(came).__name__}", None) from came
-            given = ""
-        waiting = float(given) if given.isdigit() else 0.1 * 2**attempt * random.uniform(0.5, 1.5)
-        yield min(waiting, _LONGEST_PAUSE)
-    raise AssertionError
+class _Talk(Generic[T]):
+    """One call with its repetitions: told what came of each sending, it says how long to wait before the next.
+
+    Args:
+        call: What is asked.
+        retries: How often it is sent again.
+    """
+
+    answer: T
+
+    def __init__(self, call: Call[T], retries: int) -> None:
+        self._call, self._left, self._pause = call, retries, 0.1
+        body = {} if call.content is None else {"content": call.content, "headers": {"Content-Type": call.media_type}}
+        self.request: dict[str, Any] = {"method": call.method, "url": call.path, "params": call.params, **body}
+
+    def heard(self, came: httpx.Response) -> float | None:
+        """An answer came: seconds until the call is to be sent again, None where ``answer`` is there.
+
+        Raises:
+            ServiceError: The service refused.
+        """
+        if came.is_success:
+            self.answer = self._call.read(came.json() if came.content else None)
+            return None
+        if came.status_code not in _PASSING or not self._left:
+            raise _told(came)
+        return self._again(came.headers.get("retry-after", ""))
+
+    def missed(self, error: httpx.TransportError) -> float:
+        """No answer came: seconds until the call is to be sent again.
+
+        Raises:
+            ServiceError: It may not be sent again, or was often enough.
+        """
+        unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+        if not self._left or not (self._call.repeatable or unsent):
+            raise ServiceError(f"The service did not answer: {error or type(error).__name__}", None) from error
+        return self._again("")
+
+    def _again(self, wished: str) -> float:
+        waiting = float(wished) if wished.isdigit() else self._pause * random.uniform(0.5, 1.5)
+        self._left, self._pause = self._left - 1, 2 * self._pause
+        return min(waiting, _LONGEST_PAUSE)
 
 
 def _told(response: httpx.Response) -> ServiceError:
@@ -75,11 +99,6 @@ def _told(response: httpx.Response) -> ServiceError:
 def _settings(address: str, key: str | None, timeout: float, options: dict[str, Any]) -> dict[str, Any]:
     headers = {"Accept": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
     return {"base_url": address, "headers": headers, "timeout": timeout, **options}
-
-
-def _arguments(call: Call[Any]) -> dict[str, Any]:
-    body = {} if call.content is None else {"content": call.content, "headers": {"Content-Type": call.media_type}}
-    return {"method": call.method, "url": call.path, "params": call.params, **body}
 
 
 def _sum(parts: Iterable[Taken]) -> Taken:
@@ -145,22 +164,15 @@ class Client:
         Raises:
             ServiceError: The service refused, or did not answer.
         """
-        talk = _converse(call, self._retries)
-        step = next(talk)
+        talk = _Talk(call, self._retries)
         while True:
             try:
-                if step is not None:
-                    time.sleep(step)
-                    step = next(talk)
-                    continue
-                try:
-                    came: httpx.Response | httpx.TransportError = self._http.request(**_arguments(call))
-                except httpx.TransportError as error:
-                    came = error
-                step = talk.send(came)
-            except StopIteration as end:
-                answer: T = end.value
-                return answer
+                pause = talk.heard(self._http.request(**talk.request))
+            except httpx.TransportError as error:
+                pause = talk.missed(error)
+            if pause is None:
+                return talk.answer
+            time.sleep(pause)
 
     def send(self, events: Iterable[Event]) -> Taken:
         """Take in events, thousands to a request; all that is counted is durable."""
@@ -233,22 +245,15 @@ class AsyncClient:
         Raises:
             ServiceError: The service refused, or did not answer.
         """
-        talk = _converse(call, self._retries)
-        step = next(talk)
+        talk = _Talk(call, self._retries)
         while True:
             try:
-                if step is not None:
-                    await asyncio.sleep(step)
-                    step = next(talk)
-                    continue
-                try:
-                    came: httpx.Response | httpx.TransportError = await self._http.request(**_arguments(call))
-                except httpx.TransportError as error:
-                    came = error
-                step = talk.send(came)
-            except StopIteration as end:
-                answer: T = end.value
-                return answer
+                pause = talk.heard(await self._http.request(**talk.request))
+            except httpx.TransportError as error:
+                pause = talk.missed(error)
+            if pause is None:
+                return talk.answer
+            await asyncio.sleep(pause)
 
     async def send(self, events: Iterable[Event] | AsyncIterable[Event]) -> Taken:
         """Take in events, thousands to a request; all that is counted is durable."""
