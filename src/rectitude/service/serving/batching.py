@@ -16,8 +16,8 @@ from rectitude.core.errors import RectitudeError
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-MOST_AT_ONCE = 64
-"""Questions of one batch."""
+MOST_AT_ONCE = 16
+"""Questions of one batch: more gain nothing and make everybody wait longer."""
 MOST_WAITING = 4096
 """Questions that may wait; more are turned away."""
 
