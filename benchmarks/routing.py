@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ from rectitude.decisions.routing.suite import Score, read_gold, score
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "decisions" / "routing" / "feedback.toml"
+LATER = ("second fold", "third fold", "fourth fold")
+"""Held out until they had been measured once; what was found then is said on the page."""
+FRESH = SUITE.with_name("feedback_fresh.toml")
 WAYS = ("terse", "polite", "negated", "comparative", "turns")
 FEEDBACK = "cheap, must see images, not OpenAI, at least 100k context, newer than GPT-5, prompt caching"
 CLOSED = {"Claude-v4", "Gemini-Flash", "Gemini-Pro", "GPT-5", "GPT-5-Chat"}
@@ -47,40 +50,53 @@ def folder() -> Path:
     return Path(os.environ["RECTITUDE_DATA"]) / "llm-models"
 
 
+def folds() -> Iterator[tuple[tuple[str, ...], list[str], list[str]]]:
+    """Every text of the suite: the rows of the table it counts in, its gold clauses, its turns."""
+    suite, more = (tomllib.loads(path.read_text(encoding="utf-8")) for path in (SUITE, FRESH))
+    for number, intent in enumerate(suite["intent"], start=1):
+        for place, way in enumerate(WAYS):
+            fold = "held out" if number % 5 == place else "development"
+            yield (fold, f"{fold}, {way}"), intent["gold"], intent[way] if way == "turns" else [intent[way]]
+    for intent, *texts in zip(suite["intent"], more["fresh"], more["last"], more["final"], strict=True):
+        for name, text in zip(LATER, texts, strict=True):
+            yield (name,), intent["gold"], [text]
+    for intent, *texts in zip(more["relative"], more["last_relative"], more["final_relative"], strict=True):
+        said = [("development", text) for text in intent["development"]]
+        said += [(LATER[0], text) for text in intent["held_out"]]
+        for name, text in [*said, *zip(LATER[1:], texts, strict=True)]:
+            yield (f"against a model, {name}",), intent["gold"], [text]
+
+
 def clauses() -> dict[str, Any]:
     """Precision, recall and F1 of the rule parser on its development and its held-out paraphrases."""
-    suite = tomllib.loads(SUITE.read_text(encoding="utf-8"))
     catalogue = read_catalogue(folder() / "models25.parquet")
     router = Router(catalogue)
     scores: dict[str, Score] = {}
     violations = decided = 0
-    for number, intent in enumerate(suite["intent"], start=1):
-        gold = [read_gold(text) for text in intent["gold"]]
-        for place, way in enumerate(WAYS):
-            turns = [intent[way]] if isinstance(intent[way], str) else intent[way]
-            force: list[Clause] = []
-            for turn, text in enumerate(turns):
-                parsed = parse_rules(text, catalogue.names, has_last=turn > 0)
-                force, _ = revise(force, parsed.clauses, parsed.retracted)
-            fold = "held out" if number % 5 == place else "development"
-            for name in (fold, f"{fold}, {way}"):
-                scores[name] = scores.get(name, Score(0, 0, 0, 0, 0)) + score(force, gold)
-            decision = router.route(turns)
-            if decision.chosen is not None:
-                decided += 1
-                hard = [c for c in read_grounded(gold, catalogue) if c.kind == "hard"]
-                problem = build_problem(catalogue, hard, policy=Policy(defaults=False))
-                violations += not problem.feasible[catalogue.row(decision.chosen)]
+    for names, meant, turns in folds():
+        gold = [read_gold(text) for text in meant]
+        force: list[Clause] = []
+        for turn, text in enumerate(turns):
+            parsed = parse_rules(text, catalogue.names, has_last=turn > 0)
+            force, _ = revise(force, parsed.clauses, parsed.retracted)
+        for name in names:
+            scores[name] = scores.get(name, Score(0, 0, 0, 0, 0)) + score(force, gold)
+        decision = router.route(turns)
+        if decision.chosen is not None:
+            decided += 1
+            hard = [c for c in read_grounded(gold, catalogue) if c.kind == "hard"]
+            problem = build_problem(catalogue, hard, policy=Policy(defaults=False))
+            violations += not problem.feasible[catalogue.row(decision.chosen)]
     told = {
         name: {"precision": s.precision, "recall": s.recall, "f1": s.f1, "whole": s.whole / s.texts, "texts": s.texts}
-        for name, s in sorted(scores.items())
+        for name, s in scores.items()
     }
     return {"scores": told, "decided": decided, "hard_violations_of_gold": violations}
 
 
 def read_grounded(gold: list[Clause], catalogue: Catalogue) -> list[Clause]:
     from rectitude.decisions.routing.catalogue import Request
-    from rectitude.decisions.routing.conversation import ground
+    from rectitude.decisions.routing.grounding import ground
 
     return ground(gold, catalogue, Request())[0]
 

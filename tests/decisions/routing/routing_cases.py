@@ -12,7 +12,10 @@ from rectitude.decisions.routing.catalogue import Catalogue
 from rectitude.decisions.routing.clauses import Atom, Clause
 from rectitude.decisions.routing.importing import build_catalogue
 
-SUITE = tomllib.loads((Path(__file__).parent / "feedback.toml").read_text(encoding="utf-8"))
+SUITE, FRESH = (
+    tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))
+    for name in ("feedback.toml", "feedback_fresh.toml")
+)
 
 SMALL = [
     {"model": "openai/gpt-5", "provider": "openai", "price_in": 1.25, "price_out": 10, "context": 400_000,

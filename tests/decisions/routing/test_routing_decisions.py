@@ -102,6 +102,37 @@ def test_a_reference_that_cannot_be_grounded_is_asked_about(small: Catalogue) ->
     assert "the math score of deepseek v3.1 is not known" in more["questions"][0]
 
 
+def test_like_another_but_cheaper(small: Catalogue) -> None:
+    decision = Router(small, Policy(defaults=False)).route("like GPT-5 but cheaper")
+    assert decision.chosen == "claude-haiku-4.5"  # reasons, calls tools, sees images; 200k of context is half of 400k
+    parts = [c for c in decision.problem.clauses if c.kind == "soft"]
+    assert [str(c) for c in parts] == [
+        "model is gpt 5", "reasons before it answers", "calls tools", "reads images", "context at least 200,000 tokens",
+        "quality at least 80.75 points", "quality at least 72.25 points", "quality at least 59.5 points",
+    ]  # fmt: skip
+    assert sum(c.confidence for c in parts) == pytest.approx(1)  # together they weigh what one wish does
+    assert any("Like gpt 5 is read as" in note for note in decision.explanation["notes"])
+    assert Router(small).route("like GPT-5").chosen == "openai/gpt-5"
+    assert Router(small).route("an alternative to GPT-5").chosen != "openai/gpt-5"
+
+
+def test_an_unknown_model_to_be_like_is_asked_about(small: Catalogue) -> None:
+    decision = Router(small).route("like GPT-99 but cheaper")
+    assert all("the catalogue has no model 'gpt 99'" in question for question in decision.explanation["questions"])
+    assert "No wish could be read: the defaults and the policy decide" in decision.explanation["notes"]
+    near = Router(small).route("cheaper than claude-haiku-4.6").explanation["questions"]
+    assert "Did you mean 'claude haiku 4.5'?" in near[0]
+    blank = Router(small).route(clauses=[read_gold("soft model like mystery")]).explanation["questions"]
+    assert "nothing is known of mystery" in blank[0]
+
+
+def test_a_limit_that_nobody_knows_becomes_a_direction(small: Catalogue) -> None:
+    decision = Router(small).route("better at maths than deepseek-v3.1")
+    assert "hard: math score: the higher the better" not in said(decision)
+    assert [str(c) for c in decision.problem.clauses if c.origin == "feedback"] == ["math score: the higher the better"]
+    assert "Until it is said, higher counts as better" in decision.explanation["questions"][0]
+
+
 def test_a_model_nobody_has_is_not_grounded_in_silence(small: Catalogue) -> None:
     decision = Router(small).route("cheaper than GPT-99")
     assert decision.parsed is not None

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from routing_cases import SUITE
+from routing_cases import FRESH, SUITE
 
 from rectitude.core.errors import ConfigError
 from rectitude.decisions.routing.catalogue import Catalogue
@@ -54,6 +54,58 @@ def test_clauses_of_the_suite(held_out: bool, texts: int, models25: Catalogue) -
     found = suite_score(models25, held_out=held_out)
     assert found.texts == texts
     assert found.f1 >= 0.9
+
+
+@pytest.mark.parametrize("fold", ["fresh", "last", "final"])
+def test_clauses_of_later_folds(fold: str, models25: Catalogue) -> None:
+    total = Score(0, 0, 0, 0, 0)
+    for intent, text in zip(SUITE["intent"], FRESH[fold], strict=True):
+        total += score(parse_rules(text, models25.names).clauses, [read_gold(each) for each in intent["gold"]])
+    assert total.f1 >= 0.95
+
+
+def test_wishes_against_a_model(models25: Catalogue) -> None:
+    total = Score(0, 0, 0, 0, 0)
+    for intent, *later in zip(FRESH["relative"], FRESH["last_relative"], FRESH["final_relative"], strict=True):
+        for text in [*intent["development"], *intent["held_out"], *later]:
+            total += score(parse_rules(text, models25.names).clauses, [read_gold(each) for each in intent["gold"]])
+    assert total.texts == 96
+    assert total.f1 >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("like GPT-5 but cheaper", ["soft: model is like gpt 5", "hard: price below that of gpt 5"]),
+        ("GPT-5, only cheaper", ["soft: model is like gpt 5", "hard: price below that of gpt 5"]),
+        ("GPT-5 is too expensive", ["hard: price below that of gpt 5"]),
+        ("like GPT5 but cheap", ["soft: model is like gpt 5", "soft: price: the lower the better"]),
+        ("nothing like GPT-5", ["hard: model is not gpt 5"]),
+        ("I like GPT-5", ["soft: model is gpt 5"]),
+        ("an alternative to GPT-5", ["soft: model is like gpt 5", "hard: model is not gpt 5"]),
+        ("prefer something 20% cheaper than GPT-5", ["soft: price at most 0.8 × that of gpt 5"]),
+        ("at most 20% more expensive than GPT-5", ["hard: price at most 1.2 × that of gpt 5"]),
+        ("at most as expensive as GPT-5", ["hard: price at most that of gpt 5"]),
+        ("at least as cheap as GPT-5", ["hard: price at most that of gpt 5"]),
+        ("at least twice as fast as GPT-5", ["hard: latency at most 0.5 × that of gpt 5"]),
+        ("10 times less expensive than GPT-5", ["hard: price at most 0.1 × that of gpt 5"]),
+        ("costs 10 times less than GPT-5", ["hard: price at most 0.1 × that of gpt 5"]),
+        ("matches GPT-5 at maths", ["hard: math score at least that of gpt 5"]),
+        ("cheaper than gpt-5-mni", ["hard: price below that of gpt 5 mni"]),  # no model, but not GPT-5 either
+        ("cheaper than frob-7", ["hard: price below that of frob 7"]),
+    ],
+)
+def test_sentences_against_a_model(text: str, wanted: list[str], small: Catalogue) -> None:
+    assert read(text, small) == wanted
+
+
+@pytest.mark.parametrize("text", ["released after 2025-13-45", "newer than 31 February 2025"])
+def test_no_such_day(text: str) -> None:
+    parsed = parse_rules(text)
+    assert parsed.clauses == [] or all(
+        atom.attr != "released" or atom.value is None for c in parsed.clauses for atom in c.any
+    )
+    assert parsed.unparsed
 
 
 def test_contradictory_feedback_is_asked_back(models25: Catalogue) -> None:
@@ -235,7 +287,7 @@ def test_priorities_become_groups() -> None:
 
 def test_bare_comparatives_refer_to_the_last_answer() -> None:
     assert read("cheaper") == ["soft: price: the lower the better"]
-    assert read("cheaper", has_last=True) == ["soft: price below that of last"]
+    assert read("cheaper", has_last=True) == ["soft: price below that of the model chosen last"]
     assert read("the cheaper the better", has_last=True) == ["soft: price: the lower the better"]
 
 

@@ -189,7 +189,7 @@ def read_recommendations(entries: Sequence[Any], catalogue: Catalogue) -> list[R
 
 
 def _grounded(clauses: Sequence[Clause], catalogue: Catalogue, request: Request, where: str) -> list[Clause]:
-    from rectitude.decisions.routing.conversation import ground
+    from rectitude.decisions.routing.grounding import ground
 
     grounded, questions, _ = ground(clauses, catalogue, request)
     if questions:

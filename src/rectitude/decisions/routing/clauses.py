@@ -21,7 +21,7 @@ from rectitude.core.errors import ConfigError
 from rectitude.decisions.routing.attributes import attribute, denied
 from rectitude.decisions.routing.catalogue import Request
 
-Op = Literal["is", "<", "<=", ">", ">=", "in", "has", "best", "low", "high"]
+Op = Literal["is", "<", "<=", ">", ">=", "in", "has", "best", "low", "high", "like"]
 UnknownPolicy = Literal["deny", "allow", "expect"]
 WEIGHTS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 8}
 """Strength of a wish (slightly, if possible, plain, should, really) to its weight."""
@@ -36,7 +36,7 @@ class Atom(Settings):
     """Name of an attribute."""
     op: Op
     """``is`` for flags; ``in`` for categories; ``has`` for sets; ``best`` for "among the best k" (or 0.1: best tenth);
-    ``low`` and ``high`` for "the lower the better" without a number."""
+    ``low`` and ``high`` for "the lower the better" without a number; ``like`` of a model: as it is."""
     value: bool | float | str | tuple[str, ...] | None = None
     """What to compare with: true or false, a number, a date, or a list of names."""
     ref_model: str | None = None
@@ -69,7 +69,9 @@ class Atom(Settings):
         elif self.op == "is":
             if not isinstance(self.value, bool):
                 raise ValueError(f"'{self.attr}' is true or false")
-        elif self.op in ("in", "has"):
+        elif self.op in ("in", "has", "like"):
+            if self.op == "like" and (self.attr != "model" or self.negate):
+                raise ValueError("'like' is said of models, and not denied")
             if not isinstance(self.value, tuple) or not self.value:
                 raise ValueError(f"'{self.op}' takes a list of names")
         else:
@@ -89,6 +91,11 @@ class Atom(Settings):
         """Is it a direction rather than a limit?"""
         return self.op in ("low", "high")
 
+    @property
+    def only_soft(self) -> bool:
+        """Is it a direction or a likeness, which nothing can break?"""
+        return self.op in ("low", "high", "like")
+
     def number(self) -> float:
         """The value to compare with; days since year 1 for dates."""
         return float(date.fromisoformat(self.value).toordinal()) if isinstance(self.value, str) else float(self.value)  # type: ignore[arg-type]
@@ -102,7 +109,7 @@ _OPS: dict[str, tuple[str, ...]] = {
     "flag": ("is",),
     "number": (*_COMPARE, "best", "low", "high"),
     "date": (*_COMPARE, "best", "low", "high"),
-    "category": ("in",),
+    "category": ("in", "like"),
     "set": ("has",),
 }
 
@@ -160,8 +167,10 @@ class Clause(Settings):
 
     @model_validator(mode="after")
     def _graded_alone(self) -> Self:
-        if any(atom.graded for atom in self.any) and (len(self.any) > 1 or self.kind == "hard"):
-            raise ValueError("A direction without a number ('cheaper is better') can only be a soft clause of its own")
+        if any(atom.only_soft for atom in self.any) and (len(self.any) > 1 or self.kind == "hard"):
+            raise ValueError(
+                "A direction without a number ('cheaper is better') or a likeness can only be a soft clause of its own"
+            )
         return self
 
     @property
@@ -234,9 +243,11 @@ def _in_words(atom: Atom) -> str:
     if about.kind == "flag":
         words = about.yes or f"has {about.title}"
         return words if atom.value != atom.negate else denied(words)
-    if atom.op in ("in", "has"):
+    if atom.op in ("in", "has", "like"):
         names = " or ".join(str(each) for each in atom.value) if isinstance(atom.value, tuple) else str(atom.value)
-        return f"{about.title} {'is not' if atom.negate else 'is' if atom.op == 'in' else 'has'} {names}"
+        return (
+            f"{about.title} {'is not' if atom.negate else {'in': 'is', 'like': 'is like'}.get(atom.op, 'has')} {names}"
+        )
     if atom.graded:
         word = {("low", "date"): "older", ("high", "date"): "newer"}.get(
             (atom.op, about.kind), "lower" if atom.op == "low" else "higher"
@@ -248,7 +259,8 @@ def _in_words(atom: Atom) -> str:
     sign = _SIGNS[atom.op]
     if atom.ref_model is not None:
         times = "" if atom.factor == 1 else f"{atom.factor:g} × "
-        compared = f"{about.title} {sign} {times}that of {atom.ref_model}"
+        model = "the model chosen last" if atom.ref_model == "last" else atom.ref_model
+        compared = f"{about.title} {sign} {times}that of {model}"
     else:
         value = atom.value if isinstance(atom.value, str) else f"{atom.number():,.10g}"
         compared = f"{about.title} {sign} {value} {about.unit}".strip()

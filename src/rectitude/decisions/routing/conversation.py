@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from rectitude.decisions.routing.attributes import attribute, company
-from rectitude.decisions.routing.catalogue import Catalogue, Request
+from rectitude.decisions.routing.catalogue import Catalogue
 from rectitude.decisions.routing.clauses import Atom, Clause
 from rectitude.decisions.routing.truth import atom_truth
 
@@ -134,71 +134,3 @@ def _empty(one: Atom, other: Atom) -> bool:
     upper, lower = (one, other) if _upper(one) else (other, one)
     strict = upper.op in ("<", ">") or lower.op in ("<", ">")
     return lower.number() >= upper.number() if strict else lower.number() > upper.number()
-
-
-def ground(
-    clauses: Sequence[Clause], catalogue: Catalogue, request: Request, last: str | None = None
-) -> tuple[list[Clause], list[str], list[str]]:
-    """Replace references to models by numbers.
-
-    Args:
-        clauses: As read.
-        catalogue: Where the referenced models are.
-        request: The request, for prices of its tokens.
-        last: Model chosen last, which "cheaper" and "that one" mean.
-
-    Returns:
-        Grounded clauses, questions for references that cannot be grounded (their clauses are left out), and notes.
-    """
-    grounded, questions, notes = [], [], []
-    for clause in clauses:
-        atoms, question = [], None
-        for atom in clause.any:
-            if atom.ref_model is None:
-                atoms.append(atom)
-                questions += _strangers(atom, catalogue)
-                continue
-            found = _ground(atom, catalogue, request, last)
-            if isinstance(found, str):
-                question = found
-            else:
-                atoms.append(found[0])
-                notes.append(f"'{atom}' is {found[0].op} {found[0].value:,.6g}{found[1]}")
-        if question is not None:
-            questions.append(question)
-        else:
-            grounded.append(clause.model_copy(update={"any": tuple(atoms)}))
-    return grounded, questions, notes
-
-
-def _strangers(atom: Atom, catalogue: Catalogue) -> list[str]:
-    """Questions about named models that the catalogue does not have; the wish itself stays."""
-    if atom.attr != "model" or not isinstance(atom.value, tuple):
-        return []
-    return [
-        f"The catalogue has no model '{name}'. Which one is meant?"
-        for name in atom.value
-        if not catalogue.rows_named(name) and name not in catalogue.position
-    ]
-
-
-def _ground(atom: Atom, catalogue: Catalogue, request: Request, last: str | None) -> tuple[Atom, str] | str:
-    name = last if atom.ref_model == "last" else atom.ref_model
-    if name is None:
-        return f"'{atom}': no model has been chosen yet. Which one is meant?"
-    rows = catalogue.rows_named(name) or ([catalogue.position[name]] if name in catalogue.position else [])
-    if not rows:
-        return f"'{atom}': the catalogue has no model '{name}'. Which one is meant?"
-    values = catalogue.column(atom.attr, request)[rows]
-    known = np.flatnonzero(~np.isnan(values))
-    if not known.size:
-        return f"'{atom}': the {attribute(atom.attr).title} of {name} is not known. What limit is meant?"
-    spread, place = values[known], ""
-    if np.unique(spread).size > 1:
-        own = [int(k) for k in known if catalogue.value("provider", rows[k]) == catalogue.value("maker", rows[k])]
-        value = float(values[own[0]]) if own else float(np.median(spread))
-        place = f", {'at its maker' if own else f'the median of {spread.size} endpoints'}"
-    else:
-        value = float(spread[0])
-    limit = round(value * atom.factor, 9)
-    return Atom(attr=atom.attr, op=atom.op, value=limit, negate=atom.negate), place

@@ -14,7 +14,8 @@ from rectitude.core.errors import ConfigError, DataError
 from rectitude.decisions.routing import explain
 from rectitude.decisions.routing.catalogue import Catalogue, Request
 from rectitude.decisions.routing.clauses import Clause, UnknownPolicy
-from rectitude.decisions.routing.conversation import conflicts, ground, revise
+from rectitude.decisions.routing.conversation import conflicts, revise
+from rectitude.decisions.routing.grounding import ground
 from rectitude.decisions.routing.importing import read_catalogue
 from rectitude.decisions.routing.parsing.rules import Parsed, parse_rules
 from rectitude.decisions.routing.problem import Policy, Problem, build_problem, settings_of
@@ -180,7 +181,8 @@ class Router:
         """
         conversation = Conversation(self, request=request, solver=solver, reader=reader)
         if clauses is not None:
-            return conversation.decide(_Told(list(clauses), None, ""), why_not=why_not)
+            grounded, questions, notes = ground(clauses, self.catalogue, conversation.request)
+            return conversation.decide(_Told(grounded, None, "", questions, notes), why_not=why_not)
         turns = [feedback] if isinstance(feedback, str) else list(feedback) or [""]
         decision = None
         for number, turn in enumerate(turns, start=1):
@@ -315,7 +317,9 @@ class Conversation:
         if told.parsed is not None and told.parsed.suspicious:
             notes.append("Text that addresses the rules of routing was not read as a wish")
         if not any(clause.origin == "feedback" for clause in problem.clauses):
-            notes.append("Nothing was wished for: the defaults and the policy decide")
+            unread = told.questions or (told.parsed is not None and (told.parsed.unparsed or told.parsed.suspicious))
+            begin = "No wish could be read" if unread else "Nothing was wished for"
+            notes.append(f"{begin}: the defaults and the policy decide")
         return notes
 
 

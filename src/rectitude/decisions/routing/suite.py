@@ -12,7 +12,7 @@ from rectitude.decisions.routing.attributes import attribute
 from rectitude.decisions.routing.catalogue import plain
 from rectitude.decisions.routing.clauses import Atom, Clause
 
-_GOLD = re.compile(r"(?P<neg>not )?(?P<attr>[\w.]+) (?P<op>is|in|has|low|high|best|<=|>=|<|>)(?: (?P<value>.+))?")
+_GOLD = re.compile(r"(?P<neg>not )?(?P<attr>[\w.]+) (?P<op>is|in|has|like|low|high|best|<=|>=|<|>)(?: (?P<value>.+))?")
 _TOLERANCE = 0.05
 """Relative difference of numbers that counts as the same."""
 
@@ -37,7 +37,7 @@ def _gold_atom(match: re.Match[str]) -> Atom:
     negate = match["neg"] is not None
     if op == "is":
         return Atom(attr=attr, op="is", value=(text == "true") != negate)
-    if op in ("in", "has"):
+    if op in ("in", "has", "like"):
         values["value"] = tuple(text.split("|"))
     elif op in ("<", "<=", ">", ">=", "best"):
         factor, times, name = text.rpartition(" * ")

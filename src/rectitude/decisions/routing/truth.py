@@ -112,10 +112,10 @@ def atom_truth(catalogue: Catalogue, atom: Atom, request: Request = _EVERYTHING)
     """Truth of an atom for every model, int8 [M].
 
     Raises:
-        ConfigError: The atom still refers to a model, or is graded.
+        ConfigError: The atom still refers to a model, or is graded or a likeness.
     """
     kind = attribute(atom.attr).kind
-    if atom.ref_model is not None or atom.graded:
+    if atom.ref_model is not None or atom.only_soft:
         raise ConfigError(f"'{atom}' has no truth of its own")
     if kind in ("category", "set"):
         truth = _named(catalogue, atom)

@@ -8,7 +8,8 @@ from datetime import date, timedelta
 
 _DATE = re.compile(
     r"\b(?P<y>20\d\d)-(?P<m>\d\d)(?:-(?P<d>\d\d))?\b|"
-    r"\b(?P<name>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? (?:(?P<day>\d{1,2})(?:st|nd|rd|"
+    r"\b(?:(?P<first>\d{1,2})(?:st|nd|rd|th)?(?: of)? )?"
+    r"(?P<name>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? (?:(?P<day>\d{1,2})(?:st|nd|rd|"
     r"th)?,? )?(?P<year>20\d\d)\b|"
     r"(?<=since )(?P<only>20\d\d)\b|(?<=after )(?P<only2>20\d\d)\b|(?<=before )(?P<only3>20\d\d)\b|(?<=until "
     r")(?P<only4>20\d\d)\b|(?<=than )(?P<only5>20\d\d)\b(?! )"
@@ -37,9 +38,14 @@ def calendar_dates(text: str) -> list[tuple[int, int, str]]:
         if match["y"]:
             written = f"{match['y']}-{match['m']}-{match['d'] or '01'}"
         elif match["name"]:
-            written = f"{match['year']}-{_MONTHS.index(match['name']) + 1:02d}-{int(match['day'] or 1):02d}"
+            day = int(match["day"] or match["first"] or 1)
+            written = f"{match['year']}-{_MONTHS.index(match['name']) + 1:02d}-{day:02d}"
         else:
             written = f"{match['only'] or match['only2'] or match['only3'] or match['only4'] or match['only5']}-01-01"
+        try:
+            date.fromisoformat(written)
+        except ValueError:  # the 31st of February: left among what is not understood
+            continue
         found.append((match.start(), match.end(), written))
     return found
 

@@ -18,8 +18,8 @@ class Mention:
     """A piece of text that means something.
 
     Attributes:
-        kind: flag, grade, comp, noun, qual, number, date, cmp, neg, modal, entity, than, factor, or, and, comma, stop,
-            only, drop, undo, first, then, about, last, as, fill, attack.
+        kind: flag, grade, comp, noun, qual, number, date, cmp, neg, modal, entity, than, factor, like, likeness, same,
+            or, and, comma, stop, only, drop, undo, first, then, about, last, barred, fill.
         start: Where it begins.
         end: Where it ends.
         attr: Attribute it names, where it does.
@@ -42,7 +42,10 @@ class Mention:
 
 
 _FLAGS = {
-    ("reasoning", True): r"reasoning(?: models?)?|reasoner|(?<!this )(?<!that )(?<!the )reason(?! why)|"
+    (
+        "reasoning",
+        True,
+    ): r"reasoning(?: models?)?|reasoner|(?<!this )(?<!that )(?<!the )reason(?! why)|reasons(?! (?:why|for|to)\b)|"
     r"thinking(?: models?)?|thinks? (?:first|before|step by step|hard)|chain[- ]of[- ]thought",
     (
         "tool_call",
@@ -63,19 +66,26 @@ _FLAGS = {
 _GRADES = {
     ("price_in", "low"): r"(?:cheap(?:est)?|low(?:est)?) input(?: (?:price|cost|token)s?)?",
     ("price_out", "low"): r"(?:cheap(?:est)?|low(?:est)?) output(?: (?:price|cost|token)s?)",
-    ("price", "low"): r"cheap(?:ly|ish)?|inexpensive|affordable|low[- ](?:cost|price)|budget|economical|cheapest",
+    ("price", "low"): r"(?:keep|get|bring) (?:the |its |my |our )?(?:price|cost)s? (?:down|low|to a minimum)|"
+    r"(?:can't|cannot) (?:spend|afford|pay) (?:a lot|much)|cheap(?:ly|ish)?|money is tight|"
+    r"(?:price|cost)[- ]sensitive|inexpensive|affordable|low[- ](?:cost|price)|budget|economical|cheapest",
     ("price", "high"): r"expensive|pricey|costly",
     ("latency_ms", "low"): r"fast(?:est)?|quick(?:ly|est)?|snappy|responsive|speedy|rapid",
     ("latency_ms", "high"): r"slow(?:est)?|sluggish|laggy",
     ("q.mean", "high"): r"smart(?:est)?|clever(?:est)?|intelligent|capable|accurate|powerful",
     ("q.mean", "low"): r"dumb|stupid|inaccurate",
+    ("q.chat", "high"): r"writes? (?:really |very )?(?:well|beautifully|nicely)",
+    ("q.code", "high"): r"codes? (?:best|(?:really |very )?well)",
     ("params_b", "low"): r"light-?weight|tiny",
     ("params_b", "high"): r"huge|gigantic",
     ("released", "high"): r"new(?:est)?|recent|latest|modern|up[- ]to[- ]date|fresh",
     ("released", "low"): r"old(?:est)?|outdated|dated|stale|ancient",
 }
 _COMPARATIVES = {
-    ("price", "low"): r"cheaper|less (?:expensive|costly|pricey)|more affordable",
+    (
+        "price",
+        "low",
+    ): r"cheaper|(?:for )?a fraction of the (?:price|cost)|less (?:expensive|costly|pricey)|more affordable",
     ("price", "high"): r"(?:more expensive|pricier|costlier|dearer)",
     ("latency_ms", "low"): r"faster|quicker",
     ("latency_ms", "high"): r"slower",
@@ -97,62 +107,84 @@ _NOUNS = {
     "price_in": r"input (?:price|cost)s?|prices? (?:of|for) input(?: tokens)?",
     "price_out": r"output (?:price|cost)s?|prices? (?:of|for) output(?: tokens)?",
     "price_cached": r"cached? (?:input )?(?:price|cost)s?",
-    "price": r"prices?|costs?|pricing|charges?",
+    "price": r"prices?|costs?|costing|pricing|charges?|money",
     "job_cost": r"(?:a |each |every |one )?(?:request|query|call)(?! tools)s?",
     "latency_ms": r"latency|response times?|answers? (?:with)?in",
     "-latency_ms": r"speed",
     "tokens_per_s": r"throughput",
-    "context": r"contexts?(?: (?:window|length|size)s?)?|long (?:\w+ )?documents?|window",
-    "max_output": r"(?:max(?:imum)?|longest) output|output (?:limits?|lengths?)",
+    "context": r"contexts?(?: (?:window|length|size)s?)?|window|"
+    r"(?:long|large) (?:\w+ )?(?:documents?|inputs?|prompts?|texts?|files?|books?|transcripts?|contracts?)",
+    "max_output": r"(?:max(?:imum)?|longest) output(?! (?:token )?(?:price|cost))|output (?:limits?|lengths?)",
     "output": r"output(?: tokens)?",
     "input": r"input(?: tokens)?",
     "params_b": r"param(?:eter)?s|size",
     "knowledge_cutoff": r"knowledge cut-?off|cut-?off(?: date)?|training data",
     "released": r"release(?: date)?|released",
     "q.mean": r"quality|accuracy|intelligence",
-    "q.code": r"cod(?:e|ing|er)|programm(?:ing|er)|software(?: engineering)?",
+    "q.code": r"cod(?:e|ing|er)|programm(?:ing|er)|software(?: engineering)?|"
+    r"python|javascript|typescript",
     "q.math": r"math(?:s|ematics|ematical)?",
     "q.knowledge": r"(?:factual |general |world )?knowledge|facts|trivia",
     "q.agentic": r"agents?|agentic(?: (?:tasks?|work))?",
     "q.chat": r"writ(?:ing|er|es)|prose|chat(?:ting)?|conversations?",
 }
+_LIKE = {
+    "alike": r"(?:i|we)(?: am| are|'m|'re)? (?:currently |now |already )?(?:use|using|on)|"
+    r"(?:just |much |exactly |a lot )?like|(?:very )?similar to|akin to|close to|comparable (?:to|with)|"
+    r"along the lines of|(?:an? )?equivalent (?:to|of)|(?:in|of) the (?:same )?(?:style|spirit|class|league) (?:of|as)",
+    "instead": r"(?:an? )?(?:alternative|replacement|substitute) (?:to|for|of)|replac(?:e|ing)|instead of|"
+    r"(?:switch|mov)(?:e|ing)? (?:away )?from",
+    "match": r"match(?:es|ing)?|on (?:a )?par with|rival(?:s|ling)?|equal(?:s|ling)?(?: to)?",
+}
+"""Words of likeness before a model: like it; like it, but another; at least as good."""
+_LIKENESS = r"(?:class|level|like|grade|quality|calib(?:re|er)|style)(?: models?)?"
+_BEATS = r"beats?|beating|outperform(?:s|ing)?|outdo(?:es)?|surpass(?:es|ing)?|outclass(?:es)?"
+_SAME = r"(?:the )?same|equal(?=ly)|as (?:much|many|long|large|big|wide)"
+_TIMES = {"two": 2, "three": 3, "four": 4, "five": 5, "ten": 10, "a hundred": 100}
+_PARTS = {"third": 3, "quarter": 4, "fifth": 5, "tenth": 10, "hundredth": 100}
 _COMPARE = {
     "<=": r"at most|at or below|up to|max(?:imum)?(?: of)?|<=|≤|=<|within|or (?:less|fewer|lower|below|cheaper|under)|"
     r"at the most|cap(?:ped)? at",
     ">=": r"at least|at or above|min(?:imum)?(?: of)?|at (?:a )?minimum|>=|≥|=>|or (?:more|higher|above|larger|"
-    r"longer|greater)|"
+    r"longer|greater|later|newer)|"
     r"since|starting|from(?= (?:20|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))",
     "<": r"under|below|less than|lower than|fewer than|smaller than|shorter than|before|earlier than|until|<",
     ">": r"over|above|more than|higher than|greater than|larger than|bigger than|longer than|exceed(?:s|ing)?|after|"
     r"later than|beyond|>",
 }
 _MODALS = {
-    (5, True): r"must|needs?(?: to)?|have to|has to|require[sd]?|mandatory|essential|a must|non-negotiable|"
-    r"make sure|ensure|needed|necessary|critical|crucial|vital|requirements?",
+    (
+        5,
+        True,
+    ): r"(?:must|(?:has|have|needs?) to) be (?:there|supported|included|available)|must (?:both |all )?work|must|"
+    r"needs?(?: to)?|have to|has to|require[sd]?|mandatory|essential|a must|non-negotiable|"
+    r"make sure|ensure|needed|necessary|critical|crucial|vital|(?:a )?(?:hard |strict )?requirements?",
     (
         5,
         False,
-    ): r"really|strongly|ideally|above all|most of all|as possible|(?:very )?important|matters(?: a lot| most)?",
+    ): r"really|strongly|ideally|above all|most of all|as possible|(?:very )?important|matters(?: a lot| most)?|"
+    r"(?:my|our|the) (?:main|biggest|top|first) (?:concern|priority)",
     (
         4,
         False,
     ): r"prefer(?:s|red|ably|ence)?|should|want|would (?:really )?like|i'd (?:really )?like|would (?:rather|"
     r"appreciate)|"
-    r"i'd (?:rather|appreciate)|i like|rather have",
+    r"i'd (?:rather|appreciate)|i like|rather have|(?:would|will) be (?:best|better|ideal|perfect|preferable)|"
+    r"(?:is|are) (?:better|preferable|best)(?=\s*(?:[.,;!]|$))",
     (
         2,
         False,
     ): r"nice(?: to have)?|if possible|where possible|(?:would|will) be (?:nice|good|great|lovely|a plus|a bonus)|"
     r"a bonus|optionally|if you can",
-    (1, False): r"slightly|maybe|perhaps|a bit|somewhat",
+    (1, False): r"slightly|maybe|perhaps|a bit|a little|somewhat",
 }
 SOFTENING = re.compile(
-    r"prefer|ideally|possible|nice|bonus|optional|slightly|maybe|perhaps|a bit|somewhat|rather|would be"
+    r"prefer|ideally|possible|nice|bonus|optional|slightly|maybe|perhaps|a bit|a little|somewhat|rather|would be"
 )
 """Modal words that make even a limit or an exclusion soft; "want" and "should" do not."""
 _NEGATIONS = (
     r"not|no|never|without|avoid|except(?: for)?|exclud(?:e|ing)|other than|(?:any(?:thing|one|body)|everything) but|"
-    r"outside(?: of)?|leave out|nothing(?: from)?|neither|none of|nobody|skip|"
+    r"outside(?: of)?|leave out|(?:stay|keep) away from|steer clear of|nothing(?: from)?|neither|none of|nobody|skip|"
     r"(?:do|does|is|are|was|has|have|should|must|can|could|would|may|need|wo|ca)n't|cannot"
 )
 _LEAVE = (
@@ -165,6 +197,13 @@ _IRRELEVANT = (
     r")?(?:important|a must|required|needed|necessary|mandatory)"
     r"|(?:is|are) (?:irrelevant|unimportant|no (?:issue|concern|object))|matters? less"
 )
+_BARRED = (
+    r"(?:is|are|must be|should be) (?:strictly )?(?:banned|forbidden|prohibited|excluded|ruled out|blocked|"
+    r"unacceptable|"
+    r"off[- ]limits|not (?:allowed|permitted|acceptable|an option)(?! to)|out(?= of the question|\s*(?:[.,;]|$)))"
+    r"|(?:is|are)n't (?:allowed|permitted|acceptable|an option)(?! to)"
+)
+"""What is said after a name or an ability that is excluded."""
 ATTACK = re.compile(
     r"\b(?:ignor\w+|disregard\w*|overrid\w+|bypass\w*|forget\w*|lift\w*|drop|regardless of|no longer "
     r"appl\w+)\b[^.;!?\n]{0,60}"
@@ -178,8 +217,10 @@ ATTACK = re.compile(
 """Text that talks to the router about its rules instead of saying what is wished for."""
 _FILL = (
     r"^\s*(?:no|yes|ok|okay)(?=[,:])|,?\s*(?<!\w)the better(?=\s*(?:[.;!?,]|$|and\b))|(?<!\w)(?:"
+    r"(?:is|was) (?:great|good|fine|ok(?:ay)?|nice|perfect|excellent|decent)(?=,? (?:but|though)\b)|"
     r"more (?:so )?than any(?:thing|body)?(?: else)?|"
     r"rather than (?:any(?:thing|where)?|elsewhere|only|others?)(?: (?:else|other|text))*(?: models?)?|"
+    r"or (?:better|stronger|smarter|faster|quicker)(?! (?:at|in)\b)|"
     r"over (?:all )?others?|other than that|any other|than any other|on second thought|changed my mind|after all|"
     r"not only|as well|no idea|know how it compares|at all|tell tools|whatever else)(?!\w)"
 )
@@ -214,9 +255,10 @@ _AMBIGUOUS = {"command", "nova", "titan", "intern", "granite", "sonar", "aya", "
 """Families whose names are words: they count only with a capital."""
 
 _NUMBER = re.compile(
-    r"(?P<cur>\$|usd ?)?(?<![\w.-])(?P<num>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:e-?\d+)?|\.\d+)"
+    r"(?P<cur>\$|usd ?)?(?<![\w.-])(?P<num>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:e-?\d+)?|\.\d+"
+    r"|(?:an?|one|two|three|four|five|ten|twenty|fifty)(?= (?:us )?(?:dollar|cent|buck)))"
     r"(?: ?(?P<mag>k|thousand|mn?|million|bn?|billion)(?![a-z]))?(?P<plus>\+)?"
-    r"(?: ?(?P<unit>usd|dollars?|cents?|ct|¢|\$|ms|milli-?seconds?|seconds?|secs?|s(?![a-z])|%|percent|"
+    r"(?: ?(?P<unit>usd|(?:us )?dollars?|bucks?|cents?|ct|¢|\$|ms|milli-?seconds?|seconds?|secs?|s(?![a-z])|%|percent|"
     r"tok(?:en)?s?(?: ?/ ?s(?:ec(?:ond)?)?| per sec(?:ond)?)|tps|(?:output |input )?tok(?:en)?s?|"
     r"param(?:eter)?s?|points?)(?![a-z]))?"
     r"(?: ?(?:/|per|a|each) ?(?P<per>1? ?mtok|1 ?m(?![a-z])|m(?![a-z])|(?:1 ?|one )?million|1? ?k(?![a-z])|(?:1 "
@@ -224,6 +266,7 @@ _NUMBER = re.compile(
     r"1[,.]?000[,.]?000|(?=(?:in|out)put tok)|token|request|query|call|job)"
     r"(?: ?(?P<side>in|out)?(?:put )?tok(?:en)?s?)?)?"
 )
+_SPELT = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "ten": 10, "twenty": 20, "fifty": 50}
 _MAGNITUDE = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9}
 VERSIONED = re.compile(
     rf"(?<![\w-])(?:{'|'.join(start for _, starts in FAMILIES.values() for start in starts if len(start) > 2)})"
@@ -232,16 +275,16 @@ VERSIONED = re.compile(
 """A family's name with a version: the name of a model, known or not."""
 _WORDS = """
     a able about accept accepts actually all allowed also am an and any anything appreciate are as at be been both
-    but by can choose companies company company's compliant could data did do does each either else every fairly
-    find fine for from get give go had handle handles has has'nt have hear hello hey hi hosted hosting i i'd i'm if
-    im in instead into is it it's its just keep kindly know knows legal less let like liked llm look looking lot
-    love lower make many may me might model models more most much must-have my needed no not now of offer ok okay on
-    one ones only or other others our output own per pick please process produce quite reach reaches read reads
-    really region return returns run runs same says score scored scores scoring see select serve served shall so
-    some something somewhat sorry speak speaks stay still support supported supporting supports sure take than thank
-    thanks that that's the then there these they this those to token tokens too understand understands us use very
-    was we well were what whatever when where which who will wish with work working works would would'd write yes
-    you your
+    but by can choose companies company company's compliant considerably could currently data did do does each
+    either else even every fairly far find fine for from get give go had handle handles has has'nt have hear hello
+    hey hi hosted hosting i i'd i'm if im in instead into is it it's its just keep kindly know knows legal less let
+    like liked llm look looking lot love lower make many may me might model models more most much must-have my
+    needed no not now of offer ok okay on one ones only or other others our output own per pick please process
+    produce quite reach reaches read reads really region rely return returns run runs same says score scored scores
+    scoring see select serve served shall significantly so some something somewhat sorry speak speaks stay still
+    substantially support supported supporting supports sure take than thank thanks that that's the then there
+    these they this those to today token tokens too understand understands us use very was way we well were what
+    whatever when where which who will wish with work working works would would'd write yes you your
 """
 STOPWORDS = frozenset(_WORDS.split())
 """Words that say nothing about models; what is neither these nor a mention is shown as not understood."""
@@ -258,16 +301,27 @@ def _patterns() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
         (re.compile(_FILL), {"kind": "fill"}),
         (_word(_IRRELEVANT), {"kind": "undo"}),
         (_word(_LEAVE), {"kind": "drop"}),
-        (_word(r"nothing but|only|solely|exclusively|nothing except|none but"), {"kind": "only"}),
+        (
+            _word(r"nothing but|only|solely|exclusively|nothing except|none but|(?:and )?(?:nothing|no one|none) else"),
+            {"kind": "only"},
+        ),
         (_word(_NEGATIONS), {"kind": "neg"}),
         (_word(r"half(?: (?:of|the|as much))*|a half"), {"kind": "factor", "value": 0.5}),
         (_word(r"twice|double"), {"kind": "factor", "value": 2.0}),
-        (_word(r"a third(?: of)?"), {"kind": "factor", "value": 1 / 3}),
-        (_word(r"a quarter(?: of)?"), {"kind": "factor", "value": 0.25}),
+        *(
+            (_word(rf"(?:a|one)[- ]{p}(?: of)?(?: the)?"), {"kind": "factor", "value": 1 / n})
+            for p, n in _PARTS.items()
+        ),
+        *((_word(rf"{word} times"), {"kind": "factor", "value": float(n)}) for word, n in _TIMES.items()),
+        *((_word(pattern), {"kind": "like", "value": value}) for value, pattern in _LIKE.items()),
+        (re.compile(rf"(?:(?<=\d[- ])|(?<=\w-)){_LIKENESS}(?!\w)"), {"kind": "likeness", "value": "alike"}),
+        (_word(_SAME), {"kind": "same"}),
+        (_word(_BEATS), {"kind": "comp", "value": "better", "unit": "than"}),
         (_word(r"half a second"), {"kind": "number", "value": 500.0, "unit": "ms"}),
         (_word(r"between"), {"kind": "between"}),
         (_word(_FREE), {"kind": "limit", "value": Atom(attr="price", op="<=", value=0.0)}),
         (_word(r"off|disabled|switched off|turned off"), {"kind": "off"}),
+        (_word(_BARRED), {"kind": "barred"}),
         (_word(r"around|about(?= (?:\$|\d))|roughly|approximately|circa"), {"kind": "about"}),
         (_word(r"first(?! before)|most important(?:ly)?|more important|top priority"), {"kind": "first"}),
         (_word(r"and then|then|second(?:ly)?(?= )|after that"), {"kind": "then"}),
@@ -281,7 +335,10 @@ def _patterns() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
         ),
         (_word(r"than"), {"kind": "than"}),
         (
-            _word(r"that one|the last one|last time|the previous one|the current one|it now is|before that"),
+            _word(
+                r"that one|the last one|last time|the previous one|the current one|it now is|before that|"
+                r"(?<=than )(?:that|it|this)(?=\s*(?:[.,;!]|$))|(?<=like )(?:it|that)"
+            ),
             {"kind": "last"},
         ),
         (_word(_HOSTED), {"kind": "hosted"}),
@@ -358,13 +415,18 @@ def scan(text: str, original: str, today: date) -> list[Mention]:
     dates += [
         Mention("date", start, end, op, day, unit="relative") for start, end, op, day in relative_dates(text, today)
     ]
-    return found + dates + _numbers(text)
+    times = [
+        Mention("factor", match.start(), match.end(), value=float(match[1]) / (100 if match[2] else 1))
+        for match in re.finditer(r"(?<![\w.-])(\d+(?:\.\d+)?) ?(?:x|×|times|-?fold|((?:%|percent) of))(?!\w)", text)
+    ]
+    return found + dates + times + _numbers(text)
 
 
 def _numbers(text: str) -> list[Mention]:
     found = []
     for match in _NUMBER.finditer(text):
-        value = float(match["num"].replace(",", "")) * _MAGNITUDE.get(match["mag"] or "", 1.0)
+        spelt = _SPELT.get(match["num"])
+        value = (spelt or float(match["num"].replace(",", ""))) * _MAGNITUDE.get(match["mag"] or "", 1.0)
         value, unit = _measured(match, value)
         found.append(Mention("number", match.start(), match.end(), value=value, unit=unit))
         if match["plus"]:
@@ -376,7 +438,7 @@ def _measured(match: re.Match[str], value: float) -> tuple[float, str]:
     """A number in our unit: USD per million tokens, USD per request (job), ms, tok/s, billions, tokens or %."""
     magnitude, unit, per = match["mag"], (match["unit"] or "").strip(), (match["per"] or "").replace(" ", "")
     cents = unit in ("cent", "cents", "ct", "¢")
-    if match["cur"] or cents or unit in ("usd", "dollar", "dollars", "$"):
+    if match["cur"] or cents or unit in ("usd", "$") or "dollar" in unit or "buck" in unit:
         value *= 0.01 if cents else 1.0
         if re.fullmatch(r"request|query|call|job", per):
             return value, "job"

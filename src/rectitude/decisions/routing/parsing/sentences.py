@@ -14,10 +14,13 @@ _FLIP = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _RETRACTS = {"-latency_ms": ("latency_ms", "tokens_per_s"), "latency_ms": ("latency_ms", "tokens_per_s"),
              "price": ("price", "price_in", "price_out", "job_cost")}  # fmt: skip
 _POST = re.compile(
-    r"required|mandatory|essential|a must|non-negotiable|preferred|nice|possible|would be|will be|bonus|if you|"
-    r"needed|necessary|critical|crucial|vital|important|matters"
+    r"required|mandatory|essential|a must|non-negotiable|preferred|preferable|nice|possible|would be|will be|bonus|"
+    r"if you|needed|necessary|critical|crucial|vital|important|matters|must (?:both |all )?work|are better|is better|"
+    r"concern|priority|requirement|be (?:there|supported|included|available)"
 )
-_WEIGHTY = re.compile(r"important|critical|crucial|vital|matters")
+_PRONOUNS = ("that is ", "that's ", "which is ", "this is ", "it is ", "it's ")
+_PRONOMINAL = ("be there", "be supported", "be included", "be available")
+_WEIGHTY = re.compile(r"important|critical|crucial|vital|matters|concern|priority")
 SIZES = ("smaller", "bigger", "larger")
 """Comparatives that speak of a model's size where nothing else is named."""
 
@@ -28,6 +31,7 @@ class Reader(Protocol):
     text: str
     has_last: bool
     first_groups: bool
+    anchor: str | None
     items: list[Item]
 
     def said(self, mention: Mention) -> str:
@@ -125,6 +129,9 @@ class Machine:
     def _on_modal(self, mention: Mention) -> None:
         words = self.reader.said(mention)
         recent = [item for item in self.made if item.chunk == self.chunk]
+        said_of_it = self.reader.text[: mention.start].endswith(_PRONOUNS)
+        if words.endswith(_PRONOMINAL) or said_of_it:  # "we rely on tools, it has to be there", ", that is a must"
+            recent = recent or self.made[-1:]
         if recent and _POST.search(words):
             if words in ("needed", "necessary", "required") and all(item.negations % 2 for item in recent):
                 self.made = [item for item in self.made if item not in recent]  # "no vision needed" wishes for nothing
@@ -151,9 +158,8 @@ class Machine:
         if ahead or not self.made:
             self.only = True
             return
-        for item in self.made:
-            if item.chunk == self.chunk:
-                item.only = True
+        for item in [item for item in self.made if item.chunk == self.chunk] or self.made[-1:]:
+            item.only = True
 
     def _on_first(self, mention: Mention) -> None:
         self.reader.first_groups = True
@@ -188,6 +194,14 @@ class Machine:
         for item in self.made:
             if item.chunk == self.chunk and item.kind == "flag":
                 item.negations += 1
+
+    def _on_barred(self, mention: Mention) -> None:
+        last = next((item for item in reversed(self.made) if item.kind in ("flag", "entity")), None)
+        if last is None:
+            return
+        for item in self.made:
+            if item.kind == last.kind and item.chunk == last.chunk:
+                item.negations, item.modal = 1, None
 
     def _on_hosted(self, mention: Mention) -> None:
         mention.used = True
@@ -232,11 +246,22 @@ class Machine:
     def _on_relative(self, mention: Mention) -> None:
         self._flip(mention, mention.value, "relative")
 
-    def _flip(self, mention: Mention, atom: Atom, kind: str) -> None:
+    def _on_alike(self, mention: Mention) -> None:
+        atom: Atom = mention.value
+        if self.negations % 2:  # "nothing like A"
+            self._add(mention, Atom(attr="model", op="in", value=atom.value), "entity")
+            return
+        self._add(mention, atom, "alike")
+        if mention.hard:  # an alternative to A is not A
+            self.negations += 1
+            self._add(mention, Atom(attr="model", op="in", value=atom.value), "entity")
+            self.negations -= 1
+
+    def _flip(self, mention: Mention, atom: Atom, kind: str, start: int | None = None, end: int | None = None) -> None:
         if self.negations % 2:
             atom = atom.model_copy(update={"op": _FLIP.get(atom.op, atom.op)})
         negations, self.negations = self.negations, 0
-        self._add(mention, atom, kind)
+        self._add(mention, atom, kind, start, end)
         self.negations = negations if self._next() is not None and self._next().kind == "or" else 0  # type: ignore[union-attr]
 
     def _grade(self, mention: Mention, attr: str, op: str, start: int | None = None, end: int | None = None) -> None:
@@ -285,6 +310,9 @@ class Machine:
         start = min(mention.start, noun.start) if noun is not None else None
         end = max(mention.end, noun.end) if noun is not None else None
         bare = mention.kind == "comp" and not self.reader.text[: mention.start].endswith("the ")
+        if bare and self.reader.anchor is not None:
+            self._flip(mention, Atom(attr=attr, op=sign, ref_model=self.reader.anchor), "relative", start, end)
+            return
         if bare and self.reader.has_last:
             op = {"<": "<", ">": ">"}[sign]
             self._add(mention, Atom(attr=attr, op=op, ref_model="last"), "softly", start, end)
@@ -344,7 +372,7 @@ class Machine:
         )
         if mention.attr.startswith("q.") or (weighed and mention.attr not in ("input", "output", "job_cost")):
             self._directed(mention, mention.attr, "better", None)
-        elif mention.attr == "context" and "document" in self.reader.said(mention):
+        elif mention.attr == "context" and self.reader.said(mention).startswith(("long ", "large ")):
             self._directed(mention, "context", "high", None)
 
     def _qual_later(self, noun: Mention) -> bool:
