@@ -135,6 +135,16 @@ def test_s_dro_weighs_the_group_with_the_larger_loss_more(tiny: Dataset, divided
     assert float(method.shares.sum()) == pytest.approx(1)
 
 
+def test_s_dro_weighs_whole_rows_by_people_and_by_what_an_event_costs(tiny: Dataset, divided: Split) -> None:
+    *_, method = trained(tiny, divided, "multvae", "s-dro", epochs=2, step=1e-9, rate=1.0)
+    active = method.labels.numpy() == 0
+    assert float(method.shares[0]) == pytest.approx(active[divided.train.lengths > 0].mean(), rel=1e-3)
+    assert 1 < float(method.running.max()) < 2 * np.log(divided.n_items)  # of one event, not of a row of them
+    *_, pairs = trained(tiny, divided, "pmf", "s-dro", epochs=1, step=1e-9)
+    share = divided.train.lengths[active].sum() / divided.train.lengths.sum()
+    assert float(pairs.shares[0]) == pytest.approx(share, rel=1e-3)
+
+
 def test_methods_are_found_by_name_and_their_settings_told_apart(tiny: Dataset) -> None:
     for name in method_names():
         assert method_class(name).name == name
