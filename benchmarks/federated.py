@@ -29,7 +29,6 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 SEEDS = 5
-REPEATS = 5
 SIZES = "sizes"
 SIDES = {"g": (True, False), "l": (False, True), "g&l": (True, True)}
 
@@ -87,6 +86,7 @@ BINARY = (
     *post("fedfact-post", (0.01,), form="pairwise"),
     *post("fedfact-post", (0.01,), fit_on="train+calibration"),
     *post("logofair", (0.01, 0.02), fit_on="train+calibration"),
+    *post("logofair", (0.01, 0.02), pooling="shrink"),
     *post("fedfact-in", (0.01, 0.04)),
     *LEARNT,
 )
@@ -350,85 +350,12 @@ def write(lines: Sequence[dict[str, Any]], folder: Path) -> None:
             page.write_text(filled, encoding="utf-8")
 
 
-def clocked(make: Any, number: int, spent: dict[tuple[int, str], list[float]]) -> Any:
-    """A maker of client halves whose replies are timed, by stage and kind of exchange."""
-
-    def timed(data: Any) -> Any:
-        half = make(data)
-        reply = half.reply
-
-        def answer(kind: str, message: Any, state: Any) -> Any:
-            began = time.process_time()
-            replied = reply(kind, message, state)
-            spent[number, kind].append(time.process_time() - began)
-            return replied
-
-        half.reply = answer
-        return half
-
-    return timed
-
-
-def cost() -> None:
-    """CPU of a round of FedFACT-Post at a client, as part of one of FedAvg: the methods alone, and with messages.
-
-    Medians over clients and rounds; of ``REPEATS`` runs the least, because whatever else the machine does only adds.
-    """
-    from rectitude.federated.clients import federation_of
-    from rectitude.federated.plan import Stage
-
-    federation = federation_of("adult", partition="dirichlet:0.5", seed=0)
-    both = {"global_tolerance": 0.01, "local_tolerance": 0.01}
-    deciding = {"both": both, "global only": both | {"local_tolerance": None}}
-    for label, settings in {
-        "": {},
-        "batch 512": {"batch_size": 512},
-        "32 hidden": {"hidden": [32]},
-        "64 hidden": {"hidden": [64]},
-        "64 hidden, batch 512": {"hidden": [64], "batch_size": 512},
-    }.items():
-        stages = (Stage("fedavg", settings), *(Stage("fedfact-post", s, 0, name) for name, s in deciding.items()))
-        runs = [seconds_of(federation, stages) for _ in range(REPEATS)]
-        least = {key: 1000 * min(run[key] for run in runs) for key in runs[0]}
-        alone, whole = least[0, "train", "alone"], least[0, "train", "whole"]
-        print(f"fedavg {label}: {alone:.2f} ms, with messages {whole:.2f} ms")
-        for number, name in enumerate(deciding, start=1):
-            dual, sent = least[number, "dual", "alone"], least[number, "dual", "whole"]
-            print(f"  post, {name}: {dual:.3f} ms = {dual / alone:.1%}, with messages {sent:.3f} ms", end="")
-            print(f" = {sent / whole:.1%}; calibrators once {least[number, 'stats', 'whole']:.1f} ms")
-
-
-def seconds_of(federation: Any, stages: Sequence[Any]) -> dict[tuple[int, str, str], float]:
-    """Median CPU seconds of a client by stage and kind of exchange: the method's alone, and with messages and masks."""
-    from rectitude.federated.plan import Plan
-    from rectitude.federated.run import in_process, new_run_id
-
-    plan = Plan(new_run_id(), federation.problem, tuple(stages))
-    alone: dict[tuple[int, str], list[float]] = defaultdict(list)
-    for number, method in enumerate(plan.methods):
-        method.client = clocked(method.client, number, alone)  # type: ignore[method-assign]
-    whole: dict[tuple[int, str], list[float]] = defaultdict(list)
-    for row in in_process(plan, federation.clients).progress.traffic:
-        whole[row.stage, row.kind].append(row.client_cpu)
-    parts = {"alone": alone, "whole": whole}
-    return {
-        (*key, name): sorted(values)[len(values) // 2]
-        for name, found in parts.items() for key, values in found.items()
-    }  # fmt: skip
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="file of JSON lines, added to")
-    parser.add_argument("--cost", action="store_true", help="print what a round costs; nothing else is run")
+    parser.add_argument("--out", type=Path, required=True, help="file of JSON lines, added to")
     parser.add_argument("--only", action="append", choices=sorted(TASKS), help="tasks; all where omitted")
     parser.add_argument("--write", type=Path, help="folder of pages whose tables are to be filled in; nothing is run")
     arguments = parser.parse_args()
-    if arguments.cost:
-        cost()
-        return
-    if arguments.out is None:
-        parser.error("--out FILE is needed")
     if arguments.write:
         write(read(arguments.out), arguments.write)
         return

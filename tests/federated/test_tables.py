@@ -51,7 +51,7 @@ def test_rows_without_label_or_attribute_are_left_out_and_said() -> None:
     said: list[str] = []
     people = read_people(small(gender=["f", None, "m", "f"]), announce=said.append)
     assert len(people) == 3
-    assert "1 rows without label or attribute are left out" in said
+    assert "Left out: 1 row without label or attribute" in said
 
 
 def test_columns_that_can_be_no_features_are_said() -> None:
@@ -79,10 +79,25 @@ def test_what_cannot_be_told(given: dict[str, object], said: str) -> None:
         read_people(small(), **given)  # type: ignore[arg-type]
 
 
+def test_a_group_that_is_no_number_is_no_group() -> None:
+    frame = small().with_columns(gender=pl.Series([1.0, 2.0, float("nan"), 1.0]))
+    said: list[str] = []
+    people = read_people(frame, announce=said.append)
+    assert people.groups == ("1", "2")
+    assert "Left out: 1 row without label or attribute" in said
+
+
 def test_too_many_values_and_too_few() -> None:
     frame = pl.DataFrame({"x": range(80), "gender": range(80), "label": [0, 1] * 40})
-    with pytest.raises(DataError, match=r"80 values; the attribute may have 60.*gender>=40"):
+    with pytest.raises(DataError, match=r"80 values; the attribute may have 60.*gender>=39.5"):
         read_people(frame)
+    towns = frame.with_columns(gender=pl.format("town {}", pl.col("gender") // 1))
+    with pytest.raises(DataError, match=r"80 values; .*--attribute 'gender:town 0'"):
+        read_people(towns)
+    with pytest.raises(DataError, match=r"80 values; the label may have 50.*binned first"):
+        read_people(frame.with_columns(label=pl.col("x") / 7), attribute="label>=3", label="x")
+    with pytest.raises(DataError, match="'gender' is the label and the sensitive attribute"):
+        read_people(small(), label="gender")
     with pytest.raises(DataError, match="The label has only one class"):
         read_people(small(label=["no"] * 4))
     with pytest.raises(DataError, match="The attribute has only one group"):

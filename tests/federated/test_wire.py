@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,22 +23,22 @@ OWN = {"hello": {"index", "key"}, "keys": set(), "model": set()}
 """Fields of the app's own messages, upwards."""
 
 
-def stages(method: str) -> tuple[Stage, ...]:
+def stages(method: str, settings: Mapping[str, Any]) -> tuple[Stage, ...]:
     kind = find(method)
     if kind.stage == "post":
-        return Stage("fedavg", {"rounds": 2, "local_steps": 5}), Stage(method, {}, base=0)
-    return (Stage(method, {"rounds": 2}),)
+        return Stage("fedavg", {"rounds": 2, "local_steps": 5}), Stage(method, settings, base=0)
+    return (Stage(method, {"rounds": 2, **settings}),)
 
 
-def plan(federation: Federation, method: str, **named: Any) -> Plan:
-    return Plan(new_run_id(), federation.problem, stages(method), min_clients=4, **named)
+def plan(federation: Federation, method: str, settings: Mapping[str, Any] | None = None, **named: Any) -> Plan:
+    return Plan(new_run_id(), federation.problem, stages(method, settings or {}), min_clients=4, **named)
 
 
 class Wire:
     """Every message of a run, as order and arrays."""
 
-    def __init__(self, federation: Federation, method: str, **named: Any) -> None:
-        self.plan, self.federation = plan(federation, method, **named), federation
+    def __init__(self, federation: Federation, method: str, settings: Mapping[str, Any] | None = None) -> None:
+        self.plan, self.federation = plan(federation, method, settings), federation
         self.down: list[tuple[Order, Arrays]] = []
         self.up: list[tuple[Order, Arrays]] = []
         self.halves: list[Party] = []
@@ -63,9 +63,13 @@ class Wire:
                 yield order, name, array
 
 
-@pytest.fixture(scope="module", params=sorted(METHODS))
+POOLED = {"pooling": "shrink"}
+CASES = [*((name, {}) for name in sorted(METHODS)), ("logofair", POOLED)]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: " ".join((case[0], *case[1])))
 def wire(request: pytest.FixtureRequest, federation: Federation) -> Wire:
-    return Wire(federation, request.param)
+    return Wire(federation, *request.param)
 
 
 def test_only_declared_fields_are_sent(wire: Wire) -> None:
@@ -126,8 +130,8 @@ def test_what_is_declared_secure_looks_random_and_adds_up(wire: Wire) -> None:
 
 def test_what_a_client_keeps_is_not_sent(federation: Federation) -> None:
     """Local duals, thresholds and calibrators stay: no value of a client's own part is among what it sent."""
-    for method in ("fedfact-post", "logofair"):
-        wire = Wire(federation, method)
+    for method, settings in (("fedfact-post", {}), ("logofair", {}), ("logofair", POOLED)):
+        wire = Wire(federation, method, settings)
         sent = np.concatenate([array.ravel().astype(np.float64) for _, _, array in wire.sent()])
         for own in wire.done.personal.values():
             for name, array in own[1].items():
@@ -162,9 +166,10 @@ def test_post_processing_sends_little_more_than_its_duals(federation: Federation
     assert np.mean(counted) == pytest.approx(np.mean([row.up for row in rows]))
 
 
-def test_with_and_without_masks_the_result_is_the_same(federation: Federation) -> None:
+@pytest.mark.parametrize("settings", [{}, POOLED], ids=["", "pooled"])
+def test_with_and_without_masks_the_result_is_the_same(federation: Federation, settings: dict[str, Any]) -> None:
     masked, bare = (
-        in_process(plan(federation, "fedfact-post", secure=secure), federation.clients).progress
+        in_process(plan(federation, "fedfact-post", settings, secure=secure), federation.clients).progress
         for secure in (True, False)
     )
     for name, array in bare.shared(1).items():

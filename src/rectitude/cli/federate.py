@@ -69,6 +69,15 @@ def federate(
     drop: Annotated[
         str | None, typer.Option("--drop", metavar="COLUMN,…", help="Columns that must not be features.")
     ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            "--scores",
+            metavar="COLUMN,…",
+            help="Columns with the class probabilities of a classifier of yours, one a class in their order (of two "
+            "classes the second's is enough): post-processed instead of a base model trained here.",
+        ),
+    ] = None,
     scaling: Annotated[
         Literal["standard", "minmax"], typer.Option("--scaling", help="How numbers become features.")
     ] = "standard",
@@ -133,6 +142,7 @@ def federate(
 
     Examples:
       rectitude federate adult --method fedfact-post --criterion dp --global 0.01 --local 0.02
+      rectitude federate scored.csv --method logofair --scores p_yes --label hired --attribute gender
       rectitude federate adult --method fedavg --clients 5 --partition dirichlet:0.5 --against none --json --overwrite
     """
     from rectitude.core.config import parse_assignments
@@ -153,6 +163,7 @@ def federate(
         label=label,
         attribute=attribute,
         drop=options.id_list(drop) if drop else (),
+        scores=options.id_list(scores) if scores else (),
         scaling=scaling,
         seed=seed,
         engine=engine,

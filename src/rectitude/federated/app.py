@@ -42,7 +42,7 @@ from rectitude.federated.contracts import (
     ServerHalf,
     Wire,
 )
-from rectitude.federated.messages import order_facts, pack, payload, unpack, unpack_order
+from rectitude.federated.messages import note, order_facts, pack, payload, unpack, unpack_order
 from rectitude.federated.party import EVALUATION, Party, field_of
 from rectitude.federated.plan import Order, Plan, scoped, under
 
@@ -62,8 +62,8 @@ def client_app(party: Callable[[Context], Party]) -> ClientApp:
         begun = time.process_time()
         try:
             arrays, facts = unpack(message.content)
-            reply = party(context).answer(unpack_order(facts), arrays)
-            content = pack(reply, cpu=time.process_time() - begun)
+            content = pack(party(context).answer(unpack_order(facts), arrays))
+            note(content, cpu=time.process_time() - begun)  # packing included
         except RectitudeError as error:
             content = pack({}, error=str(error))
         return Message(content, reply_to=message)
@@ -261,9 +261,9 @@ class Coordinator:
             exchange.kind,
             exchange.round,
             len(good),
-            float(np.mean([sizes[client][0] for client in good])),
-            float(np.mean([sizes[client][1] for client in good])),
-            float(np.mean([cpu[client] for client in good])),
+            sum(sizes[client][0] for client in good) / len(good),
+            sum(sizes[client][1] for client in good) / len(good),
+            sum(cpu[client] for client in good) / len(good),
             taken,
             time.perf_counter() - begun,
         )

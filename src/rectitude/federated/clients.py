@@ -13,7 +13,7 @@ import polars as pl
 
 from rectitude.core.errors import DataError
 from rectitude.federated.contracts import ClientData, Problem, Rows
-from rectitude.federated.partition import PARTS, SHARES, Partition, cut, deal
+from rectitude.federated.partition import PARTS, SCORED_SHARES, SHARES, Partition, cut, deal
 from rectitude.federated.tables import Encoder, People, Scaling, read_people
 
 _CUTTING = 1  # a purpose of random numbers
@@ -68,9 +68,11 @@ def federation_of(
     n_clients: int | None = None,
     partition: str | Partition = "dirichlet:0.5",
     drop: Sequence[str] = (),
+    scores: Sequence[str] = (),
     scaling: Scaling = "standard",
-    shares: Sequence[float] = SHARES,
+    shares: Sequence[float] | None = None,
     seed: int = 0,
+    cut_number: int = 0,
     announce: Callable[[str], None] | None = None,
 ) -> Federation:
     """Read a table and deal it to clients.
@@ -82,9 +84,12 @@ def federation_of(
         n_clients: N; 5 where omitted, or all values of a partition's column.
         partition: ``iid``, ``dirichlet:0.5``, ``dirichlet:0.5:label`` or ``column:NAME``.
         drop: Columns that must not be features.
+        scores: Columns with class probabilities, as for :func:`rectitude.federated.tables.read_people`.
         scaling: Of numbers: ``standard`` or ``minmax``.
-        shares: Of train, valid, calibration and test in every client.
+        shares: Of train, valid, calibration and test in every client; where omitted,
+            :data:`~rectitude.federated.partition.SHARES`, or with given probabilities no training rows.
         seed: Of the draw and the cuts.
+        cut_number: Which of the seed's cuts: the same clients with other rows in their parts.
         announce: Called with each sentence about what was guessed, dropped or merged.
 
     Raises:
@@ -102,18 +107,26 @@ def federation_of(
     if isinstance(data, People):
         people = data
     else:
-        people = read_people(data, label=label, attribute=attribute, drop=drop, announce=say)
+        people = read_people(data, label=label, attribute=attribute, drop=drop, scores=scores, announce=say)
+    shares = shares or (SCORED_SHARES if people.scores else SHARES)
     if rule.rule == "column" and rule.column in people.frame.columns:
         people = people.without(rule.column)
     owned, names = deal(people, rule, n_clients, seed, say)
-    cuts = [cut(rows, people, np.random.default_rng([seed, _CUTTING, k]), shares) for k, rows in enumerate(owned)]
-    encoder = Encoder.fit(people.frame[np.concatenate([parts["train"] for parts in cuts])], scaling)
+    key = [cut_number] if cut_number else []
+    rngs = [np.random.default_rng([seed, _CUTTING, k, *key]) for k in range(len(owned))]
+    cuts = [cut(rows, people, rng, shares) for rows, rng in zip(owned, rngs, strict=True)]
+    if people.scores:
+        encoder = Encoder.of_scores(people.scores)
+    else:
+        encoder = Encoder.fit(people.frame[np.concatenate([parts["train"] for parts in cuts])], scaling)
     X = encoder.transform(people.frame)
     problem = Problem(X.shape[1], people.classes, people.groups, tuple(names), seed)
     clients = tuple(
         ClientData(index, name, **{part: Rows(X[rows], people.y[rows], people.a[rows]) for part, rows in parts.items()})
         for index, (name, parts) in enumerate(zip(names, cuts, strict=True))
     )
+    if people.scores and (doubt := _doubt(clients, problem)):
+        say(doubt)
     if absent := _absent(clients, problem):
         say(f"Groups without rows at a client: {absent}")
     return Federation(people.name, problem, clients, encoder, people.label, people.attribute, str(rule), tuple(notes))
@@ -167,6 +180,20 @@ def federation_of_arrays(
         cells = {part: Rows(features[own], people.y[own], people.a[own]) for part, own in parts.items()}
         clients.append(ClientData(index, name, **cells))
     return Federation(people.name, problem, tuple(clients), Encoder(()), "y", "sensitive", "as given")
+
+
+def _doubt(clients: Sequence[ClientData], problem: Problem) -> str:
+    """A sentence where given probabilities are mostly wrong: columns out of order, most likely."""
+    rows = [client.calibration for client in clients]
+    X, y = np.concatenate([r.X for r in rows]), np.concatenate([r.y for r in rows])
+    decided = X.argmax(axis=1) if X.shape[1] > 1 else X[:, 0] > 0.5
+    right = float((decided == y).mean())
+    if right >= 1 / problem.n_classes:
+        return ""
+    return (
+        f"The most probable class is the true one in {right:.0%} of the calibration rows: are the columns in the order "
+        f"of the classes ({', '.join(problem.classes)})?"
+    )
 
 
 def _absent(clients: Sequence[ClientData], problem: Problem) -> str:

@@ -22,7 +22,7 @@ from rectitude.federated.frontier import Comparison, Figures, compare, figures, 
 from rectitude.federated.model import FederatedModel
 from rectitude.federated.partition import Partition
 from rectitude.federated.plan import Plan, Stage
-from rectitude.federated.registry import find
+from rectitude.federated.registry import BASES, METHODS, find
 from rectitude.federated.report import ReportInput, federation_card, federation_report
 from rectitude.federated.run import Engine, Finished, Workplace, carry_out, new_run_id
 from rectitude.federated.tables import People, Scaling, read_people
@@ -51,6 +51,7 @@ class Request:
         label: Column of the label.
         attribute: The sensitive attribute.
         drop: Columns that must not be features.
+        scores: Columns with class probabilities to be post-processed; no base model is trained then.
         scaling: Of numbers: ``standard`` or ``minmax``.
         seed: Of everything random.
         engine: Where it runs.
@@ -75,6 +76,7 @@ class Request:
     label: str | None = None
     attribute: str | None = None
     drop: Sequence[str] = ()
+    scores: Sequence[str] = ()
     scaling: Scaling = "standard"
     seed: int = 0
     engine: Engine = "in-process"
@@ -204,6 +206,8 @@ def prepare(
 
 def _settings(request: Request) -> MethodConfig:
     """The method's settings, refused before any work where they do not fit."""
+    if request.method in BASES:
+        raise ConfigError(f"'{request.method}' is no method", where="--method", fix="Name columns with --scores")
     kind = find(request.method)
     values = _merged(request.layers)
     if issubclass(kind.Config, FairConfig):
@@ -217,7 +221,9 @@ def _settings(request: Request) -> MethodConfig:
     for name, layer in (request.layers or {}).items():
         build(kind.Config, layer, where=name)
     config = build(kind.Config, values, where=request.method)
-    if kind.stage == "post" and find(request.base).stage != "training":
+    if request.scores:
+        _require_scored(request)
+    elif kind.stage == "post" and (request.base in BASES or find(request.base).stage != "training"):
         raise ConfigError(f"'{request.base}' trains no model", where="--base", fix="For example fedavg or fedprox")
     for name, layer in (request.base_layers or {}).items():
         build(find(request.base).Config, layer, where=name)
@@ -227,6 +233,22 @@ def _settings(request: Request) -> MethodConfig:
         raise ConfigError("The noise multiplier must be above 0", where="--noise")
     rivals(request.against, request.method)
     return config
+
+
+def _require_scored(request: Request) -> None:
+    """Given probabilities are post-processed, and take the place of a base model."""
+    kind = find(request.method)
+    if kind.stage != "post":
+        possible = ", ".join(name for name in METHODS if find(name).stage == "post")
+        raise ConfigError(
+            f"{kind.title} trains a model of its own, and would not use the given probabilities",
+            where="--scores",
+            fix=f"Post-process them with one of {possible}",
+        )
+    if request.base != "fedavg" or request.base_layers:
+        raise ConfigError(
+            "Given probabilities are the base model; there is none to train", where="--base", fix="Leave it out"
+        )
 
 
 def _bounds(request: Request, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,7 +268,14 @@ def _merged(layers: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
 
 
 def _people(data: str | Path | pl.DataFrame, request: Request, say: Callable[[str], None]) -> People:
-    return read_people(data, label=request.label, attribute=request.attribute, drop=request.drop, announce=say)
+    return read_people(
+        data,
+        label=request.label,
+        attribute=request.attribute,
+        drop=request.drop,
+        scores=request.scores,
+        announce=say,
+    )
 
 
 def _target(people: People, request: Request, out: str | Path | None) -> Path:
@@ -277,8 +306,9 @@ def _plan(federation: Federation, request: Request, settings: MethodConfig) -> P
     main = Stage(request.method, settings.model_dump(mode="json"))
     stages: tuple[Stage, ...] = (main,)
     if find(request.method).stage == "post":
-        base = build(find(request.base).Config, _merged(request.base_layers), where="--base-set")
-        stages = (Stage(request.base, base.model_dump(mode="json")), replace(main, base=0))
+        name = next(iter(BASES)) if request.scores else request.base
+        base = build(find(name).Config, _merged(request.base_layers), where="--base-set")
+        stages = (Stage(name, base.model_dump(mode="json")), replace(main, base=0))
     plan = Plan(
         new_run_id(),
         problem,
@@ -343,6 +373,9 @@ def _same(kept: Plan, asked: Plan, workplace: Workplace) -> Plan:
 def _comparison(people: People, request: Request, plan: Plan, watch: Callable[[str], None]) -> Comparison | None:
     if request.against == "none":
         return None
+    names = rivals(request.against, request.method)
+    if request.scores:
+        names = [name for name in names if find(name).stage == "post"]  # the others have nothing to learn from
     main = plan.stages[-1]
     base = plan.stages[0] if len(plan.stages) > 1 else Stage("fedavg")
     return compare(
@@ -351,7 +384,7 @@ def _comparison(people: People, request: Request, plan: Plan, watch: Callable[[s
         replace(main, base=None),
         base,
         request.criterion,
-        rivals(request.against, request.method),
+        names,
         watch=watch,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flwr.app import Array as FlowerArray
@@ -15,7 +15,9 @@ from rectitude.federated.plan import Order
 _RAW = "raw"
 """Serialisation of an array: its bytes in C order, little-endian, with nothing before them."""
 _LITTLE = sys.byteorder == "little"
-_TYPES = ("float64", "float32", "int64", "uint64", "uint8")
+_TYPES = {np.dtype(name): name for name in ("float64", "float32", "int64", "uint64", "uint8")}
+"""What is sent, by name; asking a type for its name takes NumPy as long as all the rest of packing an array."""
+_KNOWN = frozenset(_TYPES.values())
 
 
 def pack(arrays: Arrays, **facts: Any) -> RecordDict:
@@ -24,6 +26,12 @@ def pack(arrays: Arrays, **facts: Any) -> RecordDict:
     for name, array in arrays.items():  # one by one: made from a dictionary, the record would copy each of them
         held[name] = _packed(name, np.asarray(array))
     return RecordDict({"arrays": held, "order": ConfigRecord(facts)})
+
+
+def note(content: RecordDict, **facts: Any) -> None:
+    """Add a few words to what :func:`pack` made."""
+    for name, value in facts.items():
+        cast("ConfigRecord", content["order"])[name] = value
 
 
 def order_facts(order: Order) -> dict[str, Any]:
@@ -60,18 +68,19 @@ def unpack_order(facts: dict[str, Any]) -> Order:
 
 def payload(content: RecordDict) -> int:
     """Bytes of the arrays of a message; names, shapes and Flower's envelope come on top."""
-    return sum(len(array.data) for record in content.array_records.values() for array in record.values())
+    return sum(len(array.data) for array in content["arrays"].values())  # not by kind, as above
 
 
 def _packed(name: str, array: np.ndarray[Any, Any]) -> FlowerArray:
-    if array.dtype.name not in _TYPES:
-        raise FederationError(f"'{name}' is of type {array.dtype}, which is not sent; use {', '.join(_TYPES)}")
+    kind = _TYPES.get(array.dtype)
+    if kind is None:
+        raise FederationError(f"'{name}' is of type {array.dtype}, which is not sent; use {', '.join(_TYPES.values())}")
     little = array if _LITTLE else array.astype(array.dtype.newbyteorder("<"))
-    return FlowerArray(array.dtype.name, array.shape, _RAW, little.tobytes())
+    return FlowerArray(kind, array.shape, _RAW, little.tobytes())
 
 
 def _unpacked(array: FlowerArray) -> np.ndarray[Any, Any]:
-    if array.stype != _RAW or array.dtype not in _TYPES:
+    if array.stype != _RAW or array.dtype not in _KNOWN:
         raise ValueError(f"an array of type {array.dtype} in form '{array.stype}'")
     values = np.frombuffer(array.data, array.dtype).reshape(array.shape)
     return values.copy() if _LITTLE else values.byteswap()

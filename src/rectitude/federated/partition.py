@@ -20,6 +20,8 @@ from rectitude.federated.tables import People
 PARTS = ("train", "valid", "calibration", "test")
 SHARES = (0.35, 0.05, 0.3, 0.3)
 """Of a client's rows, part by part: half of what may be learnt from is kept to calibrate on."""
+SCORED_SHARES = (0.0, 0.05, 0.65, 0.3)
+"""The same where class probabilities are given, so that no model is trained."""
 _WHOLE = 20
 """Rows of each group that every client should hold; a Dirichlet draw is repeated until it does."""
 _DRAWS = 200

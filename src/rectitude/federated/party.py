@@ -238,15 +238,16 @@ class Party:
         hidden: dict[str, secure.Words] = {}
         for name, array in reply.items():
             declared = field_of(wire, name)
-            if declared.combine == "sum" and not np.isfinite(array).all():
-                raise FederationError(f"The reply's '{name}' is not finite")
             masked = declared.secure and self.plan.secure
+            checked = masked and not noise  # by masking itself
+            if declared.combine == "sum" and not checked and not np.isfinite(array).all():
+                raise FederationError(f"The reply's '{name}' is not finite")
             if noise and privacy.is_noised(declared) and self.plan.noise is not None:
                 rng = np.random.default_rng(secrets.randbits(128))
                 array = privacy.noised(array, declared, self.plan.noise, len(order.clients) if masked else 1, rng)
                 array = np.rint(array).astype(np.int64) if declared.scale == 1 else array
             if masked:
-                hidden[name] = secure.encode(array, declared.scale)
+                hidden[name] = secure.encode(array, declared.scale, name)
             else:
                 sent[name] = np.asarray(array)
         if missing := [field.name for field in wire.up if not field.name.endswith("*") and field.name not in reply]:

@@ -21,6 +21,8 @@ METHODS: dict[str, str] = {
     "wassffed": "rectitude.federated.methods.wassffed:WassFFed",
 }
 """Name on the command line to ``module:Class``."""
+BASES: dict[str, str] = {"scores": "rectitude.federated.methods.given:GivenProbabilities"}
+"""Base models that are not asked for by name."""
 
 
 def find(name: str) -> type[Method]:
@@ -29,8 +31,9 @@ def find(name: str) -> type[Method]:
     Raises:
         ConfigError: There is no such method.
     """
-    if name not in METHODS:
+    known = METHODS | BASES
+    if name not in known:
         raise ConfigError(f"There is no federated method '{name}'", where="--method", fix=did_you_mean(name, METHODS))
-    module, _, attribute = METHODS[name].partition(":")
+    module, _, attribute = known[name].partition(":")
     found: type[Method] = getattr(import_module(module), attribute)
     return found

@@ -15,7 +15,7 @@ from rectitude.federated.contracts import FairConfig
 from rectitude.federated.frontier import Comparison, Figures
 from rectitude.federated.party import EVALUATION
 from rectitude.federated.plan import Plan
-from rectitude.federated.registry import find
+from rectitude.federated.registry import BASES, find
 from rectitude.reporting.card import Card, flat, plain
 from rectitude.reporting.charts import Axis, Dot, Trade, dots_with_intervals, lines, small_multiples
 from rectitude.reporting.numbers import number
@@ -233,7 +233,8 @@ def _series(run: ReportInput, *, local: bool) -> dict[str, list[Trade]]:
     """Points of every method, and this run's own with its ring."""
     assert run.comparison is not None  # noqa: S101 -- asked by the caller
     own = run.plan.stages[-1].method
-    found = {} if own == "fedavg" else {"FedAvg": _trades([run.comparison.base], local=local)}
+    base = run.comparison.base
+    found = {} if own == base.method else {find(base.method).title: _trades([base], local=local)}
     found |= {find(name).title: _trades(points, local=local) for name, points in run.comparison.methods.items()}
     found |= {f"{run.title}, this run": _trades([run.judged[-1]], local=local, chosen=True)}
     return {name: points for name, points in found.items() if points}
@@ -396,10 +397,13 @@ def limits(run: ReportInput) -> list[str]:
             "Masks keep a client's counts and duals from a server that follows the protocol, not from one that forges "
             "keys or pretends that clients have left."
         )
-    sentences.append(
-        "Levels of text columns and the scale of numbers were taken from the training rows of all clients before the "
-        "federation began; in a real one they have to be agreed on."
-    )
+    if any(stage.method in BASES for stage in run.plan.stages):
+        sentences.append("The class probabilities were given with the table; how they were made was not looked at.")
+    else:
+        sentences.append(
+            "Levels of text columns and the scale of numbers were taken from the training rows of all clients before "
+            "the federation began; in a real one they have to be agreed on."
+        )
     sentences.append("Gaps compare groups in this attribute only; other groups were not looked at.")
     return sentences
 

@@ -17,6 +17,7 @@ federations of tens of organisations rather than of millions of phones.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable, Mapping
 from hashlib import sha256, shake_256
 
@@ -64,24 +65,29 @@ def mask(secrets: Mapping[int, bytes], me: int, clients: Iterable[int], occasion
     Returns:
         uint64 [n_words].
     """
-    total = np.zeros(n_words, np.uint64)
-    for other in clients:
-        if other == me:
-            continue
-        stream = _stream(secrets[other], occasion, n_words)
-        total = total + stream if me < other else total - stream
-    return total
+    others = sorted(other for other in clients if other != me)
+    said = occasion.encode()
+    streams = b"".join(shake_256(secrets[other] + said).digest(8 * n_words) for other in others)
+    words = np.frombuffer(streams, "<u8").reshape(len(others), n_words)
+    below = bisect(others, me)
+    return np.asarray(words[below:].sum(axis=0) - words[:below].sum(axis=0))  # modulo 2⁶⁴
 
 
-def encode(values: Array, scale: float) -> Words:
+def encode(values: Array, scale: float, name: str = "") -> Words:
     """Fixed-point numbers modulo 2⁶⁴.
+
+    Args:
+        values: Of any shape.
+        scale: Units per 1.0.
+        name: Of the field, for the error.
 
     Raises:
         FederationError: A value is not finite or too large to be summed.
     """
     scaled = np.asarray(values, np.float64) * scale
-    if not np.isfinite(scaled).all() or (np.abs(scaled) > _LIMIT).any():
-        raise FederationError("A reply holds values that are not finite or too large to be masked")
+    if not (np.abs(scaled) <= _LIMIT).all():  # nor is NaN
+        of = f"'{name}'" if name else "A reply"
+        raise FederationError(f"{of} holds values that are not finite or too large to be masked")
     return np.rint(scaled).astype(np.int64).view(np.uint64)
 
 
@@ -89,10 +95,6 @@ def decode(words: Words, scale: float) -> Array:
     """What a sum of :func:`encode` results stands for: int64 where the scale is 1, float64 otherwise."""
     signed = words.view(np.int64)
     return signed.copy() if scale == 1 else signed / scale
-
-
-def _stream(secret: bytes, occasion: str, n_words: int) -> Words:
-    return np.frombuffer(shake_256(secret + occasion.encode()).digest(8 * n_words), "<u8")
 
 
 def _x25519() -> object:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from rectitude.core.errors import DataError, did_you_mean
+from rectitude.core.errors import ConfigError, DataError, did_you_mean
 from rectitude.data.textfiles import read_bytes, read_text_table
 from rectitude.federated.contracts import Integers
 
@@ -27,6 +27,7 @@ LABELS = ("label", "target", "y", "outcome", "income", "class", "two_year_recid"
 ATTRIBUTES = ("gender", "sex", "race", "ethnicity", "sensitive", "group", "age_group")
 """Column names taken for the sensitive attribute, the most usual first."""
 _MOST_CLASSES, _MOST_GROUPS, _MOST_LEVELS = 50, 60, 100
+_ROUNDING = 0.02  # by which probabilities of a row may miss one
 _SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 
 
@@ -94,6 +95,7 @@ class People:
         columns: Other columns that a partition may name, among them the attribute's.
         unit: Number of the person a row belongs to [n].
         notes: What was guessed, dropped or merged.
+        scores: Columns of class probabilities, which then are the frame; empty where a model is to be trained.
     """
 
     name: str
@@ -107,6 +109,7 @@ class People:
     columns: pl.DataFrame
     unit: Integers
     notes: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.y)
@@ -122,6 +125,7 @@ def read_people(
     label: str | None = None,
     attribute: str | None = None,
     drop: Sequence[str] = (),
+    scores: Sequence[str] = (),
     announce: Callable[[str], None] | None = None,
 ) -> People:
     """Read a table and tell its label, sensitive attribute and features.
@@ -131,10 +135,13 @@ def read_people(
         label: Column of the label; known or guessed where omitted.
         attribute: Sensitive attribute; known or guessed where omitted.
         drop: Columns that must not be features.
+        scores: Columns with class probabilities of a classifier, in the order of the classes; of two classes that of
+            the second is enough. They are then all that is used of a row.
         announce: Called with each sentence about what was guessed, dropped or merged.
 
     Raises:
         DataError: The table cannot be found or used, or the label or attribute cannot be told.
+        ConfigError: The columns of probabilities are not one for each class.
     """
     frame, name, known = _frame(data)
     notes: list[str] = []
@@ -146,8 +153,14 @@ def read_people(
     attribute = attribute or (known.attribute if known else None) or _guess(frame, ATTRIBUTES, "attribute", notes)
     notes.append(f"Label: '{label}'; sensitive attribute: '{attribute}'")
     _column(frame, label, "label")
+    if label in _attribute_columns(frame, attribute):
+        raise DataError(
+            f"'{label}' is the label and the sensitive attribute",
+            where="--label, --attribute",
+            fix="Name another column for one of them",
+        )
     frame, missing = _without_nulls(frame, [label, *_attribute_columns(frame, attribute)])
-    notes += [f"{missing:,} rows without label or attribute are left out"] if missing else []
+    notes += [f"Left out: {_rows(missing)} without label or attribute"] if missing else []
     y, classes = _codes(frame[label], "label", _MOST_CLASSES)
     a, groups = _groups(frame, attribute)
     if len(classes) < 2 or len(groups) < 2:
@@ -159,8 +172,11 @@ def read_people(
     unit_column = known.unit if known and known.unit in frame.columns else None
     dropped = [*drop, *(known.drop if known else ()), *([unit_column] if unit_column else [])]
     features = frame.drop([label, *sensitive, *(column for column in dropped if column in frame.columns)])
-    features, unusable = _usable(features)
-    notes += [f"Not used as features: {', '.join(unusable)}"] if unusable else []
+    if scores:
+        features = frame.select(_scores(frame, scores, classes, {label, *sensitive}, notes))
+    else:
+        features, unusable = _usable(features)
+        notes += [f"Not used as features: {', '.join(unusable)}"] if unusable else []
     if not features.width:
         raise DataError("No column is left to be a feature", where=name, fix="Give a table with more columns")
     unit = (
@@ -168,7 +184,7 @@ def read_people(
         if unit_column
         else np.arange(len(frame), dtype=np.int64)
     )
-    people = People(name, features, y, a, classes, groups, label, attribute, frame, unit, tuple(notes))
+    people = People(name, features, y, a, classes, groups, label, attribute, frame, unit, tuple(notes), tuple(scores))
     if announce is not None:
         for note in notes:
             announce(note)
@@ -261,8 +277,31 @@ def _attribute_columns(frame: pl.DataFrame, attribute: str) -> list[str]:
 
 
 def _without_nulls(frame: pl.DataFrame, columns: list[str]) -> tuple[pl.DataFrame, int]:
-    whole = frame.drop_nulls(columns)
+    numbers = [name for name in columns if frame[name].dtype.is_float()]
+    whole = (
+        frame.with_columns(pl.col(numbers).fill_nan(None)).drop_nulls(columns) if numbers else frame.drop_nulls(columns)
+    )
     return whole, len(frame) - len(whole)
+
+
+def _scores(
+    frame: pl.DataFrame, scores: Sequence[str], classes: Sequence[str], taken: set[str], notes: list[str]
+) -> list[str]:
+    """The columns of probabilities, if there is one for each class."""
+    for column in scores:
+        _column(frame, column, "scores")
+        if column in taken or scores.count(column) > 1:
+            why = "is the label or the attribute" if column in taken else "is named twice"
+            raise ConfigError(f"Column '{column}' {why}", where="--scores")
+    if len(scores) != len(classes) and (len(scores), len(classes)) != (1, 2):
+        raise ConfigError(
+            f"{len(scores)} {'column' if len(scores) == 1 else 'columns'} of probabilities for {len(classes)} classes",
+            where="--scores",
+            fix=f"Name one column a class, in this order: {', '.join(classes)}",
+        )
+    of = classes[-len(scores) :]
+    notes.append("Probabilities: " + ", ".join(f"'{p}' of '{c}'" for p, c in zip(scores, of, strict=True)))
+    return list(scores)
 
 
 def _codes(column: pl.Series, part: str, most: int) -> tuple[Integers, tuple[str, ...]]:
@@ -272,10 +311,23 @@ def _codes(column: pl.Series, part: str, most: int) -> tuple[Integers, tuple[str
         raise DataError(
             f"Column '{column.name}' has {len(values):,} values; the {part} may have {most}",
             where=f"--{part}",
-            fix=f"For groups of a number write --attribute '{column.name}>=40'" if part == "attribute" else None,
+            fix=_two_groups(column)
+            if part == "attribute"
+            else "Name a column of classes; numbers must be binned first",
         )
     codes = np.searchsorted(np.arange(len(values)), values.search_sorted(column).to_numpy())
     return codes.astype(np.int64), tuple(_spelled(value) for value in values)
+
+
+def _two_groups(column: pl.Series) -> str:
+    """How to make two groups of a column of many values."""
+    if column.dtype.is_numeric():
+        return f"Cut it in two, for example --attribute '{column.name}>={column.median():g}'"
+    return f"Set one value against all others, for example --attribute '{column.name}:{column.mode().sort()[0]}'"
+
+
+def _rows(n: int) -> str:
+    return "1 row" if n == 1 else f"{n:,} rows"
 
 
 def _spelled(value: Any) -> str:
@@ -333,7 +385,8 @@ class Encoder:
 
     Args:
         columns: One entry a column: ``{"name", "levels"}`` or ``{"name", "mean", "scale", "missing"}``, of which a
-            number loses ``mean`` (or the smallest value) and is divided by ``scale``. JSON.
+            number loses ``mean`` (or the smallest value) and is divided by ``scale``; or ``{"name", "probability"}``,
+            which stays as it is. JSON.
     """
 
     columns: tuple[Mapping[str, Any], ...]
@@ -364,6 +417,11 @@ class Encoder:
                 columns.append({"name": column.name, "levels": levels})
         return cls(tuple(columns))
 
+    @classmethod
+    def of_scores(cls, scores: Sequence[str]) -> Encoder:
+        """Columns of class probabilities, which are checked and left as they are."""
+        return cls(tuple({"name": name, "probability": True, "missing": False} for name in scores))
+
     @property
     def n_features(self) -> int:
         """The letter d."""
@@ -373,7 +431,7 @@ class Encoder:
         """Features float32 [n, d]; a level that was not in the training rows is none of the known ones.
 
         Raises:
-            DataError: A column is missing or holds no numbers.
+            DataError: A column is missing or holds no numbers, or probabilities are none.
         """
         out = np.zeros((len(frame), self.n_features), np.float32)
         at = 0
@@ -391,13 +449,51 @@ class Encoder:
                 numbers = frame[name].cast(pl.Float64).to_numpy()
             except pl.exceptions.PolarsError as error:
                 raise DataError(f"Column '{name}' holds no numbers", where="the rows") from error
+            if "probability" in column:
+                out[:, at] = _probabilities(name, numbers)
+                at += 1
+                continue
             known = np.isfinite(numbers)
             out[:, at] = np.where(known, (np.where(known, numbers, 0.0) - column["mean"]) / column["scale"], 0.0)
             at += 1
             if column["missing"]:
                 out[:, at] = ~known
                 at += 1
+        _require_sums(out, [column["name"] for column in self.columns if "probability" in column])
         return out
+
+
+def _probabilities(name: str, numbers: Any) -> Any:
+    """Numbers from 0 to 1, none of them missing."""
+    numbers = np.asarray(numbers, np.float64)
+    if (missing := ~np.isfinite(numbers)).any():
+        raise DataError(
+            f"'{name}' holds no probability in {_rows(missing.sum())}; the first is row {missing.argmax() + 1:,}",
+            where="--scores",
+            fix="Score these rows too, or leave them out of the table",
+        )
+    if (outside := (numbers < 0) | (numbers > 1)).any():
+        row = int(outside.argmax())
+        raise DataError(
+            f"'{name}' holds no probabilities: {numbers[row]:g} in row {row + 1:,} ({_rows(outside.sum())})",
+            where="--scores",
+            fix="Give probabilities from 0 to 1; a margin or a log-odds is turned into one by 1/(1 + exp(−x))",
+        )
+    return numbers
+
+
+def _require_sums(given: npt.NDArray[np.float32], names: Sequence[str]) -> None:
+    """Several columns of probabilities add up to one in every row."""
+    if len(names) < 2:
+        return
+    sums = given.sum(axis=1, dtype=np.float64)
+    if (off := np.abs(sums - 1) > _ROUNDING).any():
+        row = int(off.argmax())
+        raise DataError(
+            f"The probabilities add up to {sums[row]:.4g} in row {row + 1:,} ({_rows(off.sum())})",
+            where="--scores",
+            fix=f"{', '.join(names)} have to be all classes' probabilities; they may be rounded to two decimals",
+        )
 
 
 def codes_of(frame: pl.DataFrame, attribute: str, groups: Sequence[str]) -> Integers:

@@ -99,7 +99,8 @@ def test_local_thresholds_send_nothing_and_keep_each_clients_gap():
     assert outcome.kinds == []
     assert local_gaps(decided(outcome, data), "dp").max() < 0.04  # decisions are drawn
     new = {"X": rows[0].X, "a": rows[0].a, "eta": rows[0].eta}
-    assert outcome.method.decide(new, {}, {}, np.random.default_rng(0)).shape == (3000,)
+    with pytest.raises(ConfigError, match="every client has its own"):  # rather than thresholds that are nobody's
+        outcome.method.decide(new, {}, {}, np.random.default_rng(0))
 
 
 def test_three_groups():

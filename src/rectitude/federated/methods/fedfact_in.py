@@ -41,7 +41,7 @@ from rectitude.federated.contracts import (
 )
 from rectitude.federated.methods.constraints import Events, Form, contrasts, event_weights, events_of, shifts
 from rectitude.federated.methods.duals import first_curvature, gradient_step
-from rectitude.federated.methods.fedfact_post import local_tolerance, require_fair
+from rectitude.federated.methods.tolerances import local_tolerance, require_fair
 from rectitude.federated.network import LogitGradient, Network, softmax
 from rectitude.federated.training import (
     LOSS_UP,

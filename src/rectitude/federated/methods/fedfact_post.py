@@ -13,23 +13,20 @@ Source: "FedFACT: A Provable Framework for Controllable Group-Fairness Calibrati
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field as Setting
 
-from rectitude.core.errors import ConfigError, did_you_mean
+from rectitude.core.errors import ConfigError
 from rectitude.federated.contracts import (
     Array,
     Arrays,
     ClientData,
     ClientHalf,
-    Combined,
-    Exchange,
     FairConfig,
     Field,
     Floats,
-    InfeasibleError,
     Integers,
     Method,
     MethodConfig,
@@ -46,18 +43,11 @@ from rectitude.federated.methods.constraints import (
     shifted_scores,
     shifts,
 )
-from rectitude.federated.methods.duals import (
-    DualServer,
-    Optimum,
-    first_curvature,
-    gradient_step,
-    minimise,
-    tightest,
-)
+from rectitude.federated.methods.duals import Optimum, minimise
+from rectitude.federated.methods.pooling import blend, differences, histogram_of
 from rectitude.federated.methods.population import Population
-
-STATS, DUAL, REACH = "stats", "dual", "reach"
-_SEARCH_ROUNDS = 40
+from rectitude.federated.methods.post_server import DUAL, REACH, SCORES, SPREAD, STATS, PostServer
+from rectitude.federated.methods.tolerances import local_tolerance, require_fair
 
 
 class FedFACTPostConfig(FairConfig):
@@ -85,6 +75,10 @@ class FedFACTPostConfig(FairConfig):
     """Violation of the optimality conditions, in units of disparity, at which rounds end."""
     resolution: int | None = Setting(200, ge=10)
     """Cells per unit of probability in which a client gathers its rows; null keeps every row."""
+    pooling: Literal["none", "shrink"] = "none"
+    """Whether a client keeps its local tolerance on its own rows alone, or (two classes) on its own and all clients'
+    scores, mixed by how much clients turn out to differ: ``shrink`` makes the gap beyond the calibration rows smaller
+    where clients are small and alike, for one masked histogram of scores by group."""
     decisions: Literal["auto", "deterministic", "randomised"] = "auto"
     """``randomised`` draws the class from the smoothed decision; ``deterministic`` takes the largest score. Equalised
     odds can be kept only by drawing, unless the groups' ROC curves meet, and so can any tolerance where probabilities
@@ -105,8 +99,38 @@ class FedFACTPost(Method):
     uses_attribute: ClassVar[bool] = True
     wire: ClassVar[tuple[Wire, ...]] = (
         Wire(
-            STATS,
+            SCORES,
             (),
+            (
+                Field(
+                    "histogram",
+                    "groups × 500 bins",
+                    "rows of each group by the base model's probability of the second class; with pooling only",
+                    secure=True,
+                    scale=1.0,
+                    sensitivity=1.0,
+                ),
+            ),
+        ),
+        Wire(
+            SPREAD,
+            (Field("histogram", "groups × 500 bins", "the sums of the exchange before"),),
+            (
+                Field(
+                    "spread",
+                    "groups × 3",
+                    "how far the client's scores are from all clients', its share of the rows, 1; with pooling only",
+                    secure=True,
+                    scale=2.0**20,
+                ),
+            ),
+        ),
+        Wire(
+            STATS,
+            (
+                Field("histogram", "groups × 500 bins", "sums over all clients; with pooling only"),
+                Field("prior", "groups", "rows of its own that count as much as all others'; with pooling only"),
+            ),
             (
                 Field(
                     "counts",
@@ -153,7 +177,18 @@ class FedFACTPost(Method):
     def __init__(self, config: MethodConfig, problem: Problem) -> None:
         super().__init__(config, problem)
         require_fair(self.config, problem)
+        if self.config.pooling != "none" and problem.n_classes != 2:
+            raise ConfigError(
+                f"Scores are pooled with two classes only; there are {problem.n_classes}",
+                where="pooling",
+                fix="Leave pooling at none",
+            )
         self.events = events_of(self.config.criterion, problem.n_classes)
+
+    @property
+    def pools(self) -> bool:
+        """Whether clients are told each other's scores, as a histogram: for tolerances of their own only."""
+        return self.config.pooling != "none" and self.config.local_tolerance is not None
 
     @property
     def draws(self) -> bool:
@@ -166,6 +201,7 @@ class FedFACTPost(Method):
         config = self.config
         found = {"local duals": "--local none"} if config.local_tolerance is not None else {}
         found |= {"calibrators": "--set calibration=none"} if config.calibration != "none" else {}
+        found |= {"pooled scores": "--set pooling=none"} if self.pools else {}
         return found | ({"means of cells": "--set resolution=null"} if config.resolution is not None else {})
 
     def contrasts(self, counts: Floats) -> Floats:
@@ -206,205 +242,6 @@ class FedFACTPost(Method):
         return best_class(scores, rng)
 
 
-def require_fair(config: FairConfig, problem: Problem) -> None:
-    """Check tolerances against the problem.
-
-    Raises:
-        ConfigError: A local tolerance is negative or names a client there is not, or there is one group only.
-    """
-    local = config.local_tolerance
-    tolerances = local if isinstance(local, dict) else {} if local is None else {"all clients": local}
-    for name, value in tolerances.items():
-        if value < 0:
-            raise ConfigError(f"The local tolerance of {name} is {value}", fix="A tolerance is a gap: zero or more")
-        if isinstance(local, dict) and name not in problem.clients:
-            raise ConfigError(f"There is no client '{name}'", where="--local", fix=did_you_mean(name, problem.clients))
-    if problem.n_groups < 2:
-        raise ConfigError("There is only one group, so there is nothing to compare", fix="Choose another attribute")
-
-
-def local_tolerance(config: FairConfig, name: str) -> float | None:
-    """A client's own tolerance, or None where it has none."""
-    local = config.local_tolerance
-    return local.get(name) if isinstance(local, dict) else local
-
-
-class PostServer(ServerHalf):
-    """Collects counts, then moves λ round by round.
-
-    A client that falls out or joins changes what "all rows" are: counts are then collected again, and λ goes on from
-    where it was.
-
-    Args:
-        method: Gives settings and events.
-    """
-
-    def __init__(self, method: FedFACTPost) -> None:
-        self.method, self.config = method, method.config
-        self.totals: Floats | None = None
-        self.members: tuple[int, ...] = ()
-        self.points: list[Floats] = []
-        self.seen: list[Floats] = []
-        self.round = 0
-        self.found: Floats | None = None  # best λ, and the disparities there
-        self.searching = 0  # rounds spent on the tightest tolerance
-        self.out_of_reach = 0
-        self.asked_reach = self.done = False
-
-    def state(self) -> Arrays:
-        """Counts, the duals and disparities of every round, and counters."""
-        flags = [self.round, self.searching, self.out_of_reach, self.asked_reach, self.done]
-        state: Arrays = {"flags": np.array(flags, np.int64), "members": np.array(self.members, np.int64)}
-        if self.totals is not None:
-            state |= {"totals": self.totals, "points": np.array(self.points), "seen": np.array(self.seen)}
-        return state if self.found is None else state | {"found": self.found}
-
-    def restore(self, state: Arrays) -> None:
-        """Put a state back."""
-        self.round, self.searching, self.out_of_reach, asked, done = (int(flag) for flag in state["flags"])
-        self.asked_reach, self.done = bool(asked), bool(done)
-        self.members = tuple(int(k) for k in state["members"])
-        self.totals, self.found = state.get("totals"), state.get("found")
-        self.points, self.seen = list(state.get("points", ())), list(state.get("seen", ()))
-
-    def ask(self) -> Exchange | None:
-        """Counts first; then duals, until they are good enough or the rounds are used up."""
-        if self.totals is None:
-            return Exchange(STATS, {}, self.round + 1)
-        if self.done and (self.asked_reach or not self.out_of_reach):
-            return None
-        here = self.points[-1] if self.found is None or (self.searching and not self.done) else self.found[0]
-        message: Arrays = {"lambda": here, "totals": self.totals}
-        if self.done:
-            return Exchange(REACH, message, max(self.round, 1), requires=STATS)
-        message["accuracy"] = np.asarray(0.0 if self.searching else 1.0)
-        message["precision"] = np.asarray(self._precision())
-        return Exchange(DUAL, message, self.round + 1, requires=STATS)
-
-    def _precision(self) -> float:
-        """A fifth of what is still wrong: exact enough for the next step, and quick at the beginning."""
-        finest = self.config.precision / 2
-        if self.searching or not self.seen:
-            return finest
-        rule = self._rule(self.config.global_tolerance or 0.0)
-        return max(finest, 0.2 * rule.gap(self.points[len(self.seen) - 1], self.seen[-1]))
-
-    def take(self, exchange: Exchange, combined: Combined) -> None:
-        """Counts, or a gradient."""
-        if exchange.kind == STATS:
-            self._take_counts(combined)
-        elif exchange.kind == REACH:
-            self._refuse_local(combined.fields["reach"])
-        elif combined.replied != self.members:
-            self.round += 1
-            self.totals = None if self.round < self.config.rounds else self.totals
-            self.done = self.totals is not None
-        else:
-            self._take_rates(combined)
-
-    def _take_counts(self, combined: Combined) -> None:
-        self.totals, self.members = np.asarray(combined.fields["counts"], np.float64), combined.replied
-        weights = self.method.contrasts(self.totals)
-        start = np.zeros((len(weights), len(self.method.events)))
-        self.points, self.seen, self.searching = [self.points[-1] if self.points else start], [], 0
-        self.done = self.config.global_tolerance is None and self.config.local_tolerance is None
-
-    def _take_rates(self, combined: Combined) -> None:
-        assert self.totals is not None  # noqa: S101  duals are asked for once counts are there
-        weights = self.method.contrasts(self.totals)
-        self.seen.append(np.einsum("cge,ge->ce", weights, combined.fields["rates"]) / self.totals.sum())
-        if self.config.local_tolerance is not None and not self.searching:
-            self.out_of_reach = round(float(combined.fields["out_of_reach"]))
-        self.round += 1
-        tolerance = self.config.global_tolerance
-        if tolerance is None:
-            self.done = True
-            return
-        if self.searching:
-            self._search()
-            return
-        following = self._next(weights, tolerance)
-        if following is not None and self.round < self.config.rounds:
-            self.points.append(following)
-            return
-        best = self._best(tolerance)
-        self.found = np.stack([self.points[best], self.seen[best]])
-        if np.abs(self.seen[best]).max(initial=0.0) > tolerance + 10 * self.config.precision:
-            self.searching = 1
-            self.points.append(tightest(self.seen)[1])
-        else:
-            self.done = True
-
-    def _rule(self, tolerance: float) -> DualServer:
-        return DualServer(np.zeros((0, 0, 0)), np.zeros((0, 0)), tolerance, self.config.bound, self.config.precision)
-
-    def _best(self, tolerance: float) -> int:
-        rule = self._rule(tolerance)
-        return int(np.argmin([rule.gap(point, seen) for point, seen in zip(self.points, self.seen, strict=False)]))
-
-    def _next(self, weights: Floats, tolerance: float) -> Floats | None:
-        assert self.totals is not None  # noqa: S101
-        curvature = first_curvature(weights, self.totals, self.method.events)
-        rule = DualServer(weights, curvature, tolerance, self.config.bound, self.config.precision)
-        if self.config.server == "quasi-newton":
-            return rule.next(self.points, self.seen)
-        if rule.gap(self.points[-1], self.seen[-1]) <= self.config.precision:
-            return None
-        step = 0.6 / np.sqrt(1 + len(self.points) / 5) / np.diag(curvature).reshape(self.points[-1].shape)
-        return gradient_step(self.points[-1], self.seen[-1], tolerance, self.config.bound, step)
-
-    def _search(self) -> None:
-        """Look for the tightest tolerance any mixture of decisions keeps, whatever its accuracy."""
-        before, (reached, duals) = tightest(self.seen[:-1])[0], tightest(self.seen)
-        gained = before - float((self.points[-1] * self.seen[-1]).sum())
-        asked = self.config.global_tolerance or 0.0
-        if reached > asked and gained > self.config.precision and self.searching < _SEARCH_ROUNDS:
-            self.searching += 1
-            self.points.append(duals)
-            return
-        if reached > asked + self.config.precision:
-            raise InfeasibleError(
-                f"No decision keeps the global gap within {asked:g}",
-                where="--global",
-                fix=f"The tightest that was reached is {reached:.4f}; ask for that, or loosen the local tolerances",
-            )
-        self.done = True  # it can be kept, and was not in these rounds: the notes say so
-
-    def _refuse_local(self, reach: Floats) -> None:
-        names = self.method.problem.clients
-        told = [
-            f"{names[k]}: {float(value):.4f}"
-            for k, value in enumerate(reach)
-            if np.isfinite(value) and value > (local_tolerance(self.config, names[k]) or 0.0)
-        ]
-        self.asked_reach = True
-        if told:
-            raise InfeasibleError(
-                f"{len(told)} of {len(names)} clients cannot keep their local tolerance",
-                where="--local",
-                fix=f"The tightest they can reach: {', '.join(told)}",
-            )
-
-    def shared(self) -> Arrays:
-        """Duals, totals and the shift of every client's scores [G, E]."""
-        if self.totals is None:
-            raise ConfigError("The duals are not known yet", fix="Run the method to its end")
-        duals = self.points[-1] if self.found is None else self.found[0]
-        shift = shifts(duals, self.method.contrasts(self.totals))
-        return {"lambda": duals, "totals": self.totals, "shift": shift}
-
-    def notes(self) -> dict[str, Any]:
-        """Duals and the largest disparity of every round."""
-        found = [] if self.found is None else self.found.tolist()
-        return {
-            "global_duals": found[0] if found else [],
-            "calibration_disparity": float(np.abs(found[1]).max(initial=0.0)) if found else None,
-            "converged": not self.searching,
-            "disparity_by_round": [float(np.abs(seen).max(initial=0.0)) for seen in self.seen],
-            "clients_out_of_reach": self.out_of_reach,
-        }
-
-
 class PostClient(ClientHalf):
     """Keeps its calibrators, its rows in cells, and its own duals.
 
@@ -420,20 +257,44 @@ class PostClient(ClientHalf):
         missing = [part for part in parts if part.eta is None]
         if missing:
             raise ConfigError("Rows have no class probabilities", fix="Train a base model or give one")
-        eta = np.concatenate([part.eta for part in parts if part.eta is not None])
-        y, groups = np.concatenate([part.y for part in parts]), np.concatenate([part.a for part in parts])
-        self.calibrators = fit_calibrators(eta, y, groups, problem.n_groups, config.calibration)
-        eta = calibrate(eta, groups, self.calibrators) if config.calibration != "none" else eta.astype(np.float64)
-        masses = eta if config.masses == "scores" else np.eye(problem.n_classes)[y]
-        self.counts = np.stack([masses[groups == g].sum(axis=0) for g in range(problem.n_groups)])
+        self.eta = np.concatenate([part.eta for part in parts if part.eta is not None]).astype(np.float64)
+        self.y, self.groups = np.concatenate([part.y for part in parts]), np.concatenate([part.a for part in parts])
+        self.calibrators = fit_calibrators(self.eta, self.y, self.groups, problem.n_groups, config.calibration)
         self.tolerance = local_tolerance(config, data.name)
-        self.weights = method.contrasts(self.counts) if len(eta) else np.zeros_like(method.contrasts(self.counts + 1))
-        self._totals = b""
+        self._totals, self._pooled = b"", b""
+        self._look_at(self.eta, self.groups)
         self._contrasts = self.weights
-        self.population = Population(eta, groups, problem.n_groups, method.events, resolution=config.resolution)
+
+    def _look_at(self, eta: Floats, groups: Integers, weight: Floats | None = None) -> None:
+        """Take these rows for the client's people: own ones, or with bins of all clients' scores."""
+        method, config, problem = self.method, self.method.config, self.method.problem
+        if config.calibration != "none":
+            eta = calibrate(eta, groups, self.calibrators)
+        own = config.masses == "labels"
+        masses, of = (np.eye(problem.n_classes)[self.y], self.groups) if own else (eta, groups)
+        worth = masses if weight is None or own else masses * weight[:, None]
+        self.counts = np.stack([worth[of == g].sum(axis=0) for g in range(problem.n_groups)])
+        self.weights = method.contrasts(self.counts) if len(eta) else np.zeros_like(method.contrasts(self.counts + 1))
+        self.population = Population(
+            eta, groups, problem.n_groups, method.events, resolution=config.resolution, weight=weight
+        )
+
+    def _borrow(self, state: Arrays) -> None:
+        """See the client's people as the pooled scores in its state make them."""
+        if "prior" in state and self._pooled != (held := state["histogram"].tobytes() + state["prior"].tobytes()):
+            self._pooled = held
+            scores, groups, weight = blend(self.eta[:, 1], self.groups, state["histogram"], state["prior"])
+            self._look_at(np.stack([1 - scores, scores], axis=1), groups, weight)
 
     def reply(self, kind: str, message: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
-        """Counts; or ν_k at the given λ, and the rates of the decision there."""
+        """Scores, counts; or ν_k at the given λ, and the rates of the decision there."""
+        if kind in (SCORES, SPREAD):
+            own = histogram_of(self.eta[:, 1], self.groups, self.method.problem.n_groups)
+            sent = {"histogram": own} if kind == SCORES else {"spread": differences(own, message["histogram"])}
+            return sent, state
+        if kind == STATS:
+            state = state | message
+        self._borrow(state)
         if kind == STATS:
             return {"counts": self.counts}, state
         accuracy = float(message.get("accuracy", np.ones(())))
@@ -443,7 +304,7 @@ class PostClient(ClientHalf):
         missed = self.tolerance is not None and found.excess > max(
             10 * self.method.config.precision, 2 * float(message["precision"])
         )
-        return {"rates": found.rates, "out_of_reach": np.asarray(float(missed))}, {"nu": found.duals}
+        return {"rates": found.rates, "out_of_reach": np.asarray(float(missed))}, state | {"nu": found.duals}
 
     def solve(self, message: Arrays, state: Arrays, accuracy: float = 1.0, precision: float | None = None) -> Optimum:
         """Minimise over ν_k at the λ of a message or of the shared result."""
@@ -493,5 +354,6 @@ class PostClient(ClientHalf):
 
     def personal(self, shared: Arrays, state: Arrays) -> Arrays:
         """Calibrators [G, 2, m], local duals [C, E] and the shift they cause [G, E]."""
+        self._borrow(state)
         found = self.solve(shared, state)
         return {"calibrators": self.calibrators, "nu": found.duals, "shift": shifts(found.duals, self.weights)}

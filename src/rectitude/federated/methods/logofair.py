@@ -92,6 +92,7 @@ class LoGoFairClient(PostClient):
 
         NaN stands for a decision that is not a threshold: everybody or nobody above one.
         """
+        self._borrow(state)
         rough = self.solve(shared, state)
         self.ending = True
         found = self.solve(shared, {"nu": rough.duals})

@@ -26,15 +26,23 @@ class Population:
         n_groups: The letter G.
         events: What is compared.
         resolution: Cells per unit of probability; None keeps every row.
+        weight: How many rows each row stands for, float64 [n]; one where None.
     """
 
     def __init__(
-        self, eta: Floats, groups: Integers, n_groups: int, events: Events, *, resolution: int | None = 200
+        self,
+        eta: Floats,
+        groups: Integers,
+        n_groups: int,
+        events: Events,
+        *,
+        resolution: int | None = 200,
+        weight: Floats | None = None,
     ) -> None:
-        self.n, self.events, self.n_groups = len(eta), events, n_groups
-        weight = np.ones(len(eta))
+        weight = np.ones(len(eta)) if weight is None else weight
+        self.n, self.events, self.n_groups = float(weight.sum()), events, n_groups
         if resolution is not None and len(eta):
-            eta, groups, weight = _cells(eta, groups, resolution)
+            eta, groups, weight = _cells(eta, groups, weight, resolution)
         self.eta = eta.T.copy()  # [m, r]: classes first, so that reducing over them is quick
         self.phi = event_weights(eta, events).T.copy()  # [E, r]
         self.groups = groups
@@ -199,10 +207,11 @@ class _OfTwo:
         return np.asarray((self.people.spread_by_weight @ q).reshape(self.shape))
 
 
-def _cells(eta: Floats, groups: Integers, resolution: int) -> tuple[Floats, Integers, Floats]:
-    """Mean probabilities, group and number of rows of each occupied cell."""
+def _cells(eta: Floats, groups: Integers, weight: Floats, resolution: int) -> tuple[Floats, Integers, Floats]:
+    """Mean probabilities, group and weight of each occupied cell."""
     grid = np.rint(eta[:, 1:] * resolution).astype(np.int64)  # the first follows from the others
     key = np.ravel_multi_index((groups, *grid.T), (int(groups.max()) + 1, *[resolution + 1] * grid.shape[1]))
-    _, first, cell, size = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
-    mean = np.stack([np.bincount(cell, column, len(size)) for column in eta.T], axis=1) / size[:, None]
-    return mean, groups[first], size.astype(np.float64)
+    _, first, cell = np.unique(key, return_index=True, return_inverse=True)
+    size = np.bincount(cell, weight, len(first))
+    mean = np.stack([np.bincount(cell, weight * column, len(first)) for column in eta.T], axis=1) / size[:, None]
+    return mean, groups[first], size

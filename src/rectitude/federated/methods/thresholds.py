@@ -41,7 +41,7 @@ from rectitude.federated.contracts import (
     Wire,
 )
 from rectitude.federated.methods.constraints import contrasts, events_of
-from rectitude.federated.methods.fedfact_post import local_tolerance, require_fair
+from rectitude.federated.methods.tolerances import local_tolerance, require_fair
 
 HISTOGRAM = "histogram"
 
@@ -122,8 +122,12 @@ class GlobalThresholds(Method):
         if eta is None or groups is None:
             raise ConfigError(f"{self.title} needs class probabilities and the group of every row")
         accept = personal.get("accept", shared.get("accept"))
-        if accept is None:  # local thresholds, and a client that has none of its own
-            return np.asarray(eta[:, 1] > 0.5, np.int64)
+        if accept is None:
+            raise ConfigError(
+                f"{self.title}: every client has its own, and it is not said whose rows these are",
+                where="--client",
+                fix="Name the client",
+            )
         chance = accept[groups, bin_of(eta[:, 1], self.config.bins)]
         return np.asarray(rng.random(len(chance)) < chance, np.int64)
 

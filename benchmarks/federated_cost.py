@@ -1,0 +1,138 @@
+"""What a round of FedFACT-Post costs beside one of FedAvg, with nothing left out, and what of it is whose.
+
+    python benchmarks/federated_cost.py
+
+Everything runs in one process, so that its CPU clock sees all of a round: server, Flower's messages, masks, clients. A
+round's CPU is divided by the clients. Of it are told apart: the method at a client (its reply alone), and what Flower
+needs for a round that says nothing (two Message objects, their records with one array of 24 bytes and one word each,
+and the dispatch of its ClientApp). The rest is ours: masks, packing, checks, the server's sums and its step.
+
+Medians over rounds (and clients); of ``REPEATS`` runs the least, because whatever else the machine does only adds.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from rectitude.federated.app import Coordinator, client_app
+from rectitude.federated.clients import federation_of
+from rectitude.federated.grid import LocalGrid
+from rectitude.federated.party import MemoryStore, Party
+from rectitude.federated.plan import Plan, Stage
+from rectitude.federated.run import new_run_id
+
+REPEATS, EMPTY_ROUNDS = 7, 200
+BASES: dict[str, dict[str, Any]] = {
+    "logistic regression, 256": {},
+    "logistic regression, 512": {"batch_size": 512},
+    "32 hidden units, 256": {"hidden": [32]},
+    "64 hidden units, 256": {"hidden": [64]},
+    "64 hidden units, 512": {"hidden": [64], "batch_size": 512},
+}
+BOTH = {"global_tolerance": 0.01, "local_tolerance": 0.01}
+POSTS = {"global side only": BOTH | {"local_tolerance": None}, "both sides": BOTH}
+Spent = dict[tuple[int, str], list[float]]
+
+
+class Clocked(Coordinator):
+    """A coordinator that notes the CPU seconds of every round of every stage."""
+
+    def __init__(self, plan: Plan, grid: LocalGrid) -> None:
+        super().__init__(plan, grid)
+        self.whole: Spent = defaultdict(list)
+
+    def _step(self, stage: int, half: Any) -> None:
+        began = time.process_time()
+        super()._step(stage, half)
+        if not self.progress.asked:
+            row = self.progress.traffic[-1]
+            self.whole[stage, row.kind].append((time.process_time() - began) / row.clients)
+
+
+def clocked(make: Any, number: int, spent: Spent) -> Any:
+    """A maker of client halves whose replies are timed, by stage and kind of exchange."""
+
+    def timed(data: Any) -> Any:
+        half = make(data)
+        reply = half.reply
+
+        def answer(kind: str, message: Any, state: Any) -> Any:
+            began = time.process_time()
+            replied = reply(kind, message, state)
+            spent[number, kind].append(time.process_time() - began)
+            return replied
+
+        half.reply = answer
+        return half
+
+    return timed
+
+
+def seconds_of(federation: Any, stages: tuple[Stage, ...]) -> dict[tuple[int, str, str], float]:
+    """Median CPU seconds per client by stage and kind of exchange: the method's reply alone, and the whole round."""
+    plan = Plan(new_run_id(), federation.problem, stages)
+    alone: Spent = defaultdict(list)
+    for number, method in enumerate(plan.methods):
+        method.client = clocked(method.client, number, alone)  # type: ignore[method-assign]
+    parties = [Party(plan, data, MemoryStore()) for data in federation.clients]
+    app = client_app(lambda context: parties[int(context.node_config["partition-id"])])
+    server = Clocked(plan, LocalGrid(app, [{"partition-id": data.index} for data in federation.clients]))
+    server.run()
+    return {
+        (*key, name): float(np.median(values))
+        for name, found in (("alone", alone), ("whole", server.whole))
+        for key, values in found.items()
+    }
+
+
+def empty_round(n_clients: int) -> float:
+    """CPU seconds per client of a round in which Flower's objects are made and nothing is said or done."""
+    app, word = ClientApp(), np.zeros(3).tobytes()
+
+    def content() -> RecordDict:
+        held = ArrayRecord()
+        held["x"] = Array("float64", (3,), "raw", word)
+        return RecordDict({"arrays": held, "order": ConfigRecord({"cpu": 0.0})})
+
+    @app.train()  # type: ignore[untyped-decorator]
+    def answer(message: Message, _: Any) -> Message:
+        return Message(content(), reply_to=message)
+
+    grid = LocalGrid(app, [{"partition-id": k} for k in range(n_clients)])
+    nodes, spent = list(grid.get_node_ids()), []
+    for _ in range(EMPTY_ROUNDS):
+        began = time.process_time()
+        asked = content()
+        list(grid.send_and_receive([Message(asked, node, "train", group_id="1", ttl=600.0) for node in nodes]))
+        spent.append((time.process_time() - began) / n_clients)
+    return float(np.median(spent))
+
+
+def main() -> None:
+    federation = federation_of("adult", partition="dirichlet:0.5", seed=0)
+    print("| base model, batch | FedAvg round | post | whole round | of it the method | Flower, empty | ours |")
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
+    for label, settings in BASES.items():
+        stages = (Stage("fedavg", settings), *(Stage("fedfact-post", own, 0, name) for name, own in POSTS.items()))
+        runs = [seconds_of(federation, stages) for _ in range(REPEATS)]
+        least = {key: 1e6 * min(run[key] for run in runs) for key in runs[0]}
+        empty = 1e6 * min(empty_round(len(federation.clients)) for _ in range(REPEATS))
+        training = least[0, "train", "whole"]
+        for number, name in enumerate(POSTS, start=1):
+            whole, alone = least[number, "dual", "whole"], least[number, "dual", "alone"]
+            parts = (f"{part:.0f} µs ({part / training:.1%})" for part in (whole, alone, empty, whole - alone - empty))
+            print(f"| {label} | {training / 1000:.2f} ms | {name} | {' | '.join(parts)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
