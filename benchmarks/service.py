@@ -293,7 +293,8 @@ def soak(run: Path, seconds: float) -> Iterator[dict[str, Any]]:
     users = known + [f"new-{number}" for number in range(20_000)]
     with serving(run) as server:
         requests = Requests(users, items, 3, events=10)
-        drive(server.port, requests, 30.0, PACE / 2)
+        for _ in range(12):  # until nearly everybody has come by: what is kept of people is bounded, and full then
+            drive(server.port, requests, 10.0)
         samples: list[float] = []
         failed = count = 0
         begun = time.perf_counter()
