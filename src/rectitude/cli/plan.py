@@ -16,9 +16,9 @@ from rectitude.core.errors import ConfigError, QueryError
 if TYPE_CHECKING:
     from rich.table import Table as Shown
 
+    from rectitude.decisions.plans.building import Person
     from rectitude.decisions.plans.policy import Policy
     from rectitude.decisions.plans.prescriber import Prescriber
-    from rectitude.decisions.plans.problem import Person
 
 plan = typer.Typer(help="Predict an outcome and plan the smallest change worth it.", no_args_is_help=True)
 
@@ -231,7 +231,7 @@ def _policy(
 
 def _one(found: Prescriber, row: str | None, answers: Path | None, lock: list[str], wish: list[str]) -> Person:
     from rectitude.core.config import read_config
-    from rectitude.decisions.plans.problem import Person
+    from rectitude.decisions.plans.building import Person
 
     if row is not None:
         person = found.person(row)
@@ -247,8 +247,8 @@ def _many(found: Prescriber, table: str, weighed: Policy, jobs: int, out: Path |
     import sys
 
     from rectitude.core.files import write_text
+    from rectitude.decisions.plans.building import Person
     from rectitude.decisions.plans.cohort import plans
-    from rectitude.decisions.plans.problem import Person
     from rectitude.decisions.plans.table import clean, read_survey
 
     frame, notes = read_survey(table)

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectitude.core.errors import RectitudeError
+from rectitude.decisions.plans.certainty import shapley_of_items
 from rectitude.decisions.plans.conflict import conflict
 from rectitude.decisions.plans.embed import Tables, reduce
-from rectitude.decisions.plans.planning import Models, Planner, mark_knee, non_dominated, shapley_of_items
+from rectitude.decisions.plans.plan import mark_knee, non_dominated
+from rectitude.decisions.plans.planning import Models, Planner
 from rectitude.decisions.plans.policy import Policy
 from rectitude.decisions.plans.problem import Clause, Problem, Row
 from rectitude.decisions.plans.schema import parse_schema
@@ -244,7 +246,7 @@ def test_the_frontier_is_that_of_all_plans(ensemble: Make, axis: str) -> None:
 
 
 def test_the_knee_is_where_gains_begin_to_diminish(ensemble: Make) -> None:
-    from rectitude.decisions.plans.planning import Point
+    from rectitude.decisions.plans.plan import Point
 
     points = [Point(k, float(k), gain, 0.5, ()) for k, gain in enumerate([0.0, 0.28, 0.43, 0.5, 0.51, 0.515])]
     assert [point.knee for point in mark_knee(points)].index(True) == 2

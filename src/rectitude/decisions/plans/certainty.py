@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -79,3 +80,35 @@ def _worths(problem: Problem, plans: np.ndarray, bootstraps: Sequence[Score]) ->
     for index, choice in enumerate(problem.choices):
         rows[:, choice.columns] = choice.vectors[plans[:, index]]
     return [score(rows) for score in bootstraps]
+
+
+def shapley_of_items(problem: Problem, levels: Levels, scores: Sequence[Score]) -> dict[str, np.ndarray]:
+    """What each change adds among the others of its plan: Shapley values over 2^K evaluations, for each score, [S].
+
+    Beyond 12 changes the marginal gain of each to the whole plan is given instead.
+    """
+    units = problem.units(levels)
+    of_unit = [[i for i, choice in enumerate(problem.choices) if choice.unit == unit] for unit in units]
+
+    def values(subset: tuple[int, ...]) -> np.ndarray:
+        some = list(problem.stay)
+        for unit in subset:
+            for index in of_unit[unit]:
+                some[index] = levels[index]
+        row = problem.encoded(tuple(some))[None, :]
+        return np.array([float(score(row)[0]) for score in scores])
+
+    n = len(units)
+    if n > 12:
+        whole = values(tuple(range(n)))
+        return {unit: whole - values(tuple(i for i in range(n) if i != u)) for u, unit in enumerate(units)}
+    known = {subset: values(subset) for size in range(n + 1) for subset in itertools.combinations(range(n), size)}
+    found = {}
+    for u, unit in enumerate(units):
+        total = np.zeros(len(scores))
+        for subset in known:
+            if u not in subset:
+                weight = math.factorial(len(subset)) * math.factorial(n - len(subset) - 1) / math.factorial(n)
+                total += weight * (known[tuple(sorted((*subset, u)))] - known[subset])
+        found[unit] = total
+    return found

@@ -12,9 +12,9 @@ from typing import Any
 
 from rectitude.core.errors import RectitudeError, RunError
 from rectitude.core.progress import progress_bar
+from rectitude.decisions.plans.building import Person
 from rectitude.decisions.plans.policy import Policy
 from rectitude.decisions.plans.prescriber import Prescriber
-from rectitude.decisions.plans.problem import Person
 
 _PIECE = 16
 """People handed to a process at a time."""

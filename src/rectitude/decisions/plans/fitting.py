@@ -14,6 +14,7 @@ from rectitude.core.config import Settings
 from rectitude.core.errors import DataError
 from rectitude.core.progress import progress_bar
 from rectitude.decisions.plans.attribution import importance, level_curve, shapley
+from rectitude.decisions.plans.building import Population
 from rectitude.decisions.plans.classifier import (
     CANDIDATES,
     Candidate,
@@ -27,7 +28,6 @@ from rectitude.decisions.plans.classifier import (
     prediction_metrics,
 )
 from rectitude.decisions.plans.encode import Encoder, Question
-from rectitude.decisions.plans.problem import Population
 from rectitude.decisions.plans.schema import Schema
 from rectitude.decisions.plans.score import Score
 from rectitude.decisions.plans.table import People

@@ -17,13 +17,15 @@ from rectitude.core.config import build, origins
 from rectitude.core.errors import ConfigError, QueryError, RunError, did_you_mean
 from rectitude.core.files import write_json, write_text
 from rectitude.decisions.plans.attribution import shapley
+from rectitude.decisions.plans.building import Builder, Person, Population
 from rectitude.decisions.plans.conditions import Answer
 from rectitude.decisions.plans.encode import Encoder
 from rectitude.decisions.plans.fitting import FitSettings, fit
 from rectitude.decisions.plans.guess import guess_schema, note_lines
-from rectitude.decisions.plans.planning import Models, Plan, Planner
+from rectitude.decisions.plans.plan import Plan
+from rectitude.decisions.plans.planning import Models, Planner
 from rectitude.decisions.plans.policy import Policy
-from rectitude.decisions.plans.problem import Builder, Person, Population, Problem
+from rectitude.decisions.plans.problem import Problem
 from rectitude.decisions.plans.schema import Schema, dump_schema, parse_schema, read_schema, toml_text
 from rectitude.decisions.plans.score import Score
 from rectitude.decisions.plans.table import ROW, answers_of, clean, read_survey

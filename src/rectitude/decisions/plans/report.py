@@ -18,8 +18,8 @@ from rectitude.reporting.numbers import number, percent
 from rectitude.reporting.page import Page, chart, facts, folded, group, listing, prose, table
 
 if TYPE_CHECKING:
+    from rectitude.decisions.plans.building import Person
     from rectitude.decisions.plans.prescriber import Prescriber
-    from rectitude.decisions.plans.problem import Person
 
 _MEASURES = {
     "accuracy": "Accuracy",

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rectitude.decisions.plans.building import Person
 from rectitude.decisions.plans.policy import Policy
-from rectitude.decisions.plans.problem import Person
 
 if TYPE_CHECKING:
     from rectitude.decisions.plans.prescriber import Prescriber
