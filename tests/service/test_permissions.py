@@ -38,6 +38,7 @@ ANOTHER: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/me/items/{act}"): {"data": {"person": "u2", "item": "i1"}},
     ("POST", "/me/requests"): {"data": {"person": "u2", "kind": "export"}},
 }
+    ("POST", "/me/share"): {"data": {"person": "u2", "percent": "50"}},
 """Routes a person may use whose address does not name the person: the same question about somebody else."""
 
 ABOUT_NOBODY = {

@@ -188,6 +188,6 @@ class Page:
                 lead=prose(self.lead),
                 footer=prose(self.footer),
                 sections=self._sections,
-                style=style_sheet("page.css", "chart.css"),
+                style=style_sheet("blocks.css", "page.css", "chart.css"),
             )
         )

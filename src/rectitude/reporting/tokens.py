@@ -43,8 +43,19 @@ def _declare(colours: dict[str, str]) -> str:
     return "".join(f"--{name}:{colour};" for name, colour in colours.items())
 
 
-def css_variables() -> str:
-    """The tokens as CSS custom properties; dark where the reader asks for it on a screen, light in print."""
+def css_variables(*, chosen: bool = False) -> str:
+    """The tokens as CSS custom properties; dark where the reader asks for it on a screen, light in print.
+
+    Args:
+        chosen: The page's ``data-theme``, light or dark, goes before what the reader's system asks for.
+    """
+    if chosen:
+        light, dark = f"color-scheme:light;{_declare(LIGHT)}", f"color-scheme:dark;{_declare(DARK)}"
+        return (
+            f":root{{{light}}}\n"
+            f"@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}}}}}\n"
+            f"@media screen{{:root[data-theme=dark]{{{dark}}}}}\n"
+        )
     return (
         f":root{{color-scheme:light dark;{_declare(LIGHT)}}}\n"
         f"@media screen and (prefers-color-scheme:dark){{:root{{{_declare(DARK)}}}}}\n"

@@ -1,26 +1,35 @@
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import pytest
+from page_sizes import DESK
 
 from rectitude.data.dataset import Dataset
 from rectitude.data.readers import load, write_folder
 from rectitude.decisions.plans.prescriber import Prescriber
 from rectitude.service.config import ServiceConfig
 from rectitude.service.launch import Launch
+from rectitude.service.rights import forget
 from rectitude.service.service import Service
 from rectitude.workflow.auditing import audit
 from rectitude.workflow.fitting import fit
 from rectitude.workflow.judging import evaluate
 from rectitude.workflow.unlearning import unlearn_attribute
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+BRIEF = {"steps": 4, "check_every": 2}
+"""Of unlearning."""
 HOSTILE = "<script>window.broken=1</script> & \"Café\" 'x'"
 RIGHT_TO_LEFT = "ألف ليلة وليلة"
 
@@ -89,8 +98,7 @@ def site(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
         evaluate(root / name, data=data)
     checks = ["accuracy-gap", "popularity-bias", "exposure", "attribute-leakage", "membership-leakage"]
     audit(root / "bpr", attributes=["gender"], checks=checks, data=data)
-    settings = {"steps": 4, "check_every": 2}
-    unlearn_attribute(root / "bpr", ["gender"], settings=settings, out=root / "bpr-less", data=data)
+    unlearn_attribute(root / "bpr", ["gender"], settings=BRIEF, out=root / "bpr-less", data=data)
     slots = {"main": str(root / "ease"), "bpr": str(root / "bpr"), "less": str(root / "bpr-less")}
     return Site(slots, survey(root), models(root))
 
@@ -137,3 +145,73 @@ def shown(site: Site, tmp_path: Path) -> Iterator[Service]:
     yield service
     service.shelf.close()
     service.close()
+
+
+# ---- in a browser ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium; skips, saying so, where it or playwright is not installed."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("There is no Chromium on this machine")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def brief_unlearning() -> Iterator[None]:
+    """Remedies of a few steps."""
+    unlearn = forget.unlearn_attribute
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forget, "unlearn_attribute", lambda *args, **named: unlearn(*args, **named, settings=BRIEF))
+        yield
+
+
+@pytest.fixture(scope="module")
+def address(
+    site: Site, answer: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, brief_unlearning: None
+) -> Iterator[str]:
+    """A service that does its jobs; without a key, so that whoever asks may do everything."""
+    folder = tmp_path_factory.mktemp("browser")  # a deletion repairs runs in their place: these are copies
+    slots = {slot: str(shutil.copytree(path, folder / Path(path).name)) for slot, path in site.slots.items()}
+    with answer(replace(site, slots=slots).launch(folder, run_jobs=True)) as address:
+        yield address
+
+
+@pytest.fixture
+def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Opens pages that may neither complain, nor break the content policy, nor ask any other host."""
+    contexts: list[Any] = []
+    wrong: list[str] = []
+
+    def begin(path: str, size: tuple[int, int] = DESK, *, base: str = address, **settings: Any) -> Page:
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, base_url=base, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+
+        def complained(said: Any) -> None:
+            of_the_network = said.text.startswith("Failed to load resource")  # an error page is asked for on purpose
+            if said.type in ("error", "warning") and not of_the_network:
+                wrong.append(said.text)
+
+        def failed(came: Any) -> None:
+            if came.status >= 400 and came.request.resource_type in ("image", "script", "stylesheet"):
+                wrong.append(f"{came.status} {came.url}")
+
+        page.on("console", complained)
+        page.on("response", failed)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda sent: None if sent.url.startswith(base) else wrong.append(sent.url))
+        page.goto(path)
+        return page
+
+    yield begin
+    for context in contexts:
+        context.close()
+    assert wrong == []

@@ -1,72 +1,15 @@
-"""Pages in a real browser: each page's main task on a desk and a phone, for screen readers, and without a script."""
+"""Pages in a real browser: each page's main task on a desk and a phone, by keyboard, and without a script."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from page_sizes import DESK, PHONE, fits
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe_package = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="There is no Chromium on this machine")
-
-DESK, PHONE = (1280, 900), (390, 844)
-AXE = next(Path(axe_package.__file__).parent.rglob("axe.min.js"))
-"""Run by us rather than by its package, so that the content policy stays in force."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def address(site: Any, answer: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("browser")  # a deletion repairs runs in their place: these are copies
-    slots = {slot: str(shutil.copytree(path, folder / Path(path).name)) for slot, path in site.slots.items()}
-    service = replace(site, slots=slots).launch(folder, run_jobs=True)
-    with answer(service) as address:
-        yield address
-
-
-@pytest.fixture
-def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    """Opens pages that may neither complain, nor break the content policy, nor ask any other host."""
-    contexts: list[Any] = []
-    wrong: list[str] = []
-
-    def begin(path: str, size: tuple[int, int] = DESK, **settings: Any) -> Page:
-        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, base_url=address, **settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda sent: None if sent.url.startswith(address) else wrong.append(sent.url))
-        page.goto(path)
-        return page
-
-    yield begin
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-def fits(page: Page) -> None:
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{page.url} is wider than the screen"
-
+    from playwright.sync_api import Page
 
 both = pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 
@@ -115,6 +58,26 @@ def test_explore_a_person(opened: Callable[..., Page], size: tuple[int, int]) ->
 
 
 @both
+def test_explore_objects_for_a_person(opened: Callable[..., Page], size: tuple[int, int]) -> None:
+    """What is objected to is gone from the list and can be allowed again; of made-up histories it is left out."""
+    person = "u13" if size == DESK else "u14"
+    page = opened(f"/explore?run=main&person={person}", size)
+    title = page.locator("ol.list .title").first.inner_text()
+    page.get_by_role("button", name=f"never show this {title}", exact=True).click()
+    page.get_by_role("heading", name="Never to be shown").wait_for()
+    assert page.locator("ol.list .title").first.inner_text() != title
+    page.get_by_role("button", name=f"allow again {title}", exact=True).click()
+    page.get_by_role("heading", name="Never to be shown").wait_for(state="detached")
+    assert page.locator("ol.list .title").first.inner_text() == title
+    page.goto("/explore?run=main&add=i5")
+    title = page.locator("ol.list .title").first.inner_text()
+    page.get_by_role("link", name=f"not this one: {title}", exact=True).click()
+    page.get_by_role("link", name=f"put back {title}", exact=True).wait_for()
+    assert title not in page.locator("ol.list .title").all_inner_texts()
+    fits(page)
+
+
+@both
 def test_compare_runs(opened: Callable[..., Page], size: tuple[int, int]) -> None:
     page = opened("/compare", size)
     assert page.locator("svg.chart:visible").get_by_text("no difference").first.is_visible()
@@ -135,6 +98,47 @@ def test_audit_opens_each_line(opened: Callable[..., Page], size: tuple[int, int
     assert line.locator("svg.chart:visible").count() >= 1
     line.get_by_text("Show numbers").first.click()
     assert line.get_by_role("table").first.is_visible()
+    fits(page)
+
+
+@both
+def test_audit_tries_a_remedy(opened: Callable[..., Page], size: tuple[int, int]) -> None:
+    """Asked once more, made beside the old run, looked at, put into service, and taken back."""
+    page = opened("/audit?run=bpr", size)
+    page.locator("details.opens", has_text="Gender can be guessed").first.locator("summary").first.click()
+    page.get_by_role("link", name="Try the remedy for gender").click()
+    assert page.get_by_text("Nothing changes for anybody yet").is_visible()
+    fits(page)
+    page.get_by_role("button", name="Make the run").click()
+    page.get_by_text("was made from bpr").first.wait_for(timeout=60_000)
+    page.get_by_text("Show the proof").first.click()
+    assert page.get_by_role("table", name="attribute unlearning").first.is_visible()
+    fits(page)
+    page.get_by_role("button", name="Put bpr-without-gender into service").first.click()
+    page.get_by_text("bpr-without-gender is in service in its place").first.wait_for()
+    page.goto("/audit?run=bpr")
+    page.get_by_role("button", name="Put bpr back").first.click()
+    page.get_by_role("button", name="Put bpr-without-gender into service").first.wait_for()
+
+
+@both
+def test_me_shares_less_by_keyboard(opened: Callable[..., Page], size: tuple[int, int]) -> None:
+    page = opened("/me?person=u19&run=main", size)
+    slider = page.get_by_role("slider", name="The newest part of their history")
+    slider.focus()
+    for _ in range(10):
+        slider.press("ArrowLeft")
+    assert page.get_by_text("would be used, the newest").is_visible()
+    page.get_by_text("the older ones are kept").wait_for()
+    assert slider.input_value() == "50"
+    assert slider.get_attribute("aria-valuetext") == "50 %"
+    assert page.evaluate("document.activeElement.id") == "share", "the focus stays where it was"
+    assert page.get_by_text("not shared", exact=True).count() > 0
+    slider.press("Home")
+    page.get_by_text("somebody who has just arrived").wait_for()
+    slider.press("End")
+    page.get_by_text("are used.").wait_for()
+    assert page.get_by_text("not shared", exact=True).count() == 0
     fits(page)
 
 
@@ -264,6 +268,49 @@ def test_everything_works_without_a_script(opened: Callable[..., Page]) -> None:
     assert page.locator("html").get_attribute("data-theme") == "dark"
 
 
+def test_what_takes_long_says_what_is_done(opened: Callable[..., Page]) -> None:
+    page = opened("/runs", DESK)
+    held: list[Any] = []
+    page.route("**/compare", held.append)
+    page.get_by_role("link", name="Compare").click(no_wait_after=True)
+    page.get_by_text("Comparing the runs, person by person").wait_for()
+    assert page.locator("main").get_attribute("aria-busy") == "true"
+    held[0].continue_()
+    page.get_by_role("heading", name="Is the difference more than chance?").wait_for()
+    assert page.locator("main").get_attribute("aria-busy") is None
+
+
+def test_a_part_that_cannot_be_fetched_says_so_and_can_be_tried_again(opened: Callable[..., Page]) -> None:
+    page = opened("/explore?run=main&person=u3", DESK)
+    page.route("**/explore/why*", lambda route: route.abort())
+    page.locator("details.why summary").nth(0).click()
+    page.get_by_text("The service cannot be reached").wait_for()
+    page.unroute("**/explore/why*")
+    page.route("**/explore/why*", lambda route: route.continue_(url=route.request.url.replace("item=", "item=no")))
+    page.locator("details.why summary").nth(1).click()
+    page.get_by_role("alert").get_by_text("does not know the item").wait_for()
+    page.unroute("**/explore/why*")
+    page.locator("details.why summary").nth(2).click()
+    page.locator("details.why").nth(2).get_by_text("Place 3 of").wait_for()
+    assert page.locator("#trouble").inner_html() == ""
+
+
+def test_on_a_phone_what_was_makes_way_for_what_is_answered(opened: Callable[..., Page]) -> None:
+    desk, phone = opened("/explore?person=u3", DESK), opened("/explore?person=u3", PHONE)
+    assert desk.locator(".past").first.is_visible()
+    assert not phone.locator(".past").first.is_visible()
+    assert phone.locator("ol.list .title").first.bounding_box()["y"] < 844  # type: ignore[index]
+    phone.get_by_role("heading", name="History").click()
+    assert phone.locator(".past").first.is_visible()
+
+
+def test_nothing_moves_for_who_wants_it_still(opened: Callable[..., Page]) -> None:
+    for motion, names in (("no-preference", "breathe"), ("reduce", "none")):
+        page = opened("/explore?person=u3", DESK, reduced_motion=motion)
+        shown = "getComputedStyle(document.querySelector('.bones i')).animationName"
+        assert page.evaluate(shown) == names
+
+
 def test_titles_that_try_to_break_out_stay_text(opened: Callable[..., Page]) -> None:
     page = opened("/explore?add=i2&add=i1&add=i3", PHONE)
     assert page.get_by_text("<script>window.broken=1</script>").first.is_visible()
@@ -271,51 +318,3 @@ def test_titles_that_try_to_break_out_stay_text(opened: Callable[..., Page]) -> 
     title = page.get_by_text("ألف ليلة وليلة").first
     assert title.evaluate("element => getComputedStyle(element).direction") == "rtl"
     fits(page)
-
-
-# ---- for everybody ---------------------------------------------------------------------------------------------------
-
-STATES: dict[str, tuple[str, str]] = {
-    "explore, empty": ("/explore?run=main", ""),
-    "explore, options": ("/explore?run=main", "type:film"),
-    "explore, a person": ("/explore?person=u3&beside=bpr&add=i2&without=i5", "details.why summary"),
-    "explore, found": ("/explore?q=film", ""),
-    "compare": ("/compare", "figure summary"),
-    "audit": ("/audit?run=bpr", "details.opens summary"),
-    "audit, empty": ("/audit?run=main", ""),
-    "me": ("/me?person=u3", "details.why summary"),
-    "me, unknown": ("/me?person=nobody", ""),
-    "me, delete": ("/me/delete?person=u3", ""),
-    "plan, filled": ("/plan?row=3", "button.first"),
-    "route": ("/route?say=must+see+images,+cheap,+blorp&why_not=coder", ""),
-    "route, nothing fits": ("/route?say=must+see+images,+context+of+at+least+900000000+tokens", ""),
-    "runs": ("/runs/less", ".fold summary"),
-}
-_RULES = "{resultTypes: ['violations'], rules: {'region': {enabled: true}}}"
-
-
-@pytest.mark.parametrize("name", STATES)
-def test_nothing_bars_anybody(opened: Callable[..., Page], name: str) -> None:
-    """axe finds nothing, in light and in dark, on a desk and on a phone; and nothing is wider than the screen."""
-    path, act = STATES[name]
-    page = opened(path, DESK, color_scheme="light")
-    if act.startswith("type:"):
-        page.get_by_role("combobox").first.press_sequentially(act[5:])
-        page.get_by_role("option").first.wait_for()
-    elif act:
-        page.locator(act).first.click()
-        page.wait_for_load_state("networkidle")
-    if name == "plan, filled":
-        page.get_by_role("heading", name="How sure is it?").wait_for(timeout=30_000)
-    for size, scheme in ((DESK, "light"), (PHONE, "dark")):
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        page.emulate_media(color_scheme=scheme)
-        assert violations(page) == []
-        fits(page)
-
-
-def violations(page: Page) -> list[str]:
-    """What axe finds, each with the elements it is about."""
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = json.loads(page.evaluate(f"axe.run(document, {_RULES}).then(told => JSON.stringify(told.violations))"))
-    return [f"{one['id']}: {node['html'][:200]} ({node['failureSummary']})" for one in found for node in one["nodes"]]

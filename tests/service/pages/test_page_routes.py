@@ -13,6 +13,7 @@ import pytest
 
 from rectitude.service.app import create_app
 from rectitude.service.service import Service
+from rectitude.service.serving.asking import Ask
 from rectitude.service.store import UserFacts
 
 with warnings.catch_warnings():  # it uses an old name of anyio's
@@ -164,13 +165,116 @@ def test_what_was_objected_to_is_shown_no_more(web: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/me/items/stop", "/me/requests", "/theme", "/sign-in", "/sign-out", "/plan", "/audit/forget"]
-)
+    "path",
+    ["/me/items/stop", "/me/share", "/me/requests", "/theme", "/sign-in", "/sign-out", "/plan", "/audit/forget",
+     "/audit/remedy", "/audit/serve"],
+)  # fmt: skip
 def test_a_form_without_its_token_changes_nothing(web: TestClient, path: str) -> None:
     web.get("/runs")
-    form = {"item": "i1", "person": "u3", "kind": "delete", "theme": "dark", "identifier": "x"}
+    form = {"item": "i1", "person": "u3", "kind": "delete", "theme": "dark", "identifier": "x", "percent": "0",
+            "run": "bpr", "attribute": "gender"}  # fmt: skip
     assert web.post(path, data=form).status_code == 403
     assert web.post(path, data={**form, "csrf": "0" * 64}).status_code == 403
+
+
+def test_a_part_of_the_history_is_shared_without_a_script(web: TestClient, shown: Service) -> None:
+    form = {"csrf": token(web, "/me?person=u3"), "person": "u3", "percent": "50"}
+    response = web.post("/me/share", data=form, follow_redirects=False)
+    assert (response.status_code, response.headers["location"]) == (303, "/me?person=u3#sharing")
+    assert shown.store.shared("u3") == 50
+    text = web.get("/me?person=u3").text
+    used, of = re.search(r'The newest <data value="(\d+)">\d+</data> of <data value="(\d+)">', text).groups()  # type: ignore[union-attr]
+    assert int(used) == (int(of) + 1) // 2
+    assert text.count(">not shared<") == int(of) - int(used)
+    assert "Share this much" in text
+    assert "somebody who has just arrived" in web.post("/me/share", data={**form, "percent": "0"}).text
+    assert "not shared" not in web.post("/me/share", data={**form, "percent": "100"}).text
+    for wrong in ("101", "-1", "half", ""):
+        assert web.post("/me/share", data={**form, "percent": wrong}).status_code == 422
+    assert [entry.action for entry in shown.store.trail.page(limit=9)] == ["history.shared"] * 3
+
+
+def test_what_a_model_stores_of_a_person_is_left_aside_where_less_is_shared(web: TestClient, shown: Service) -> None:
+    said = "the vector that the model in use stores of them is left aside"
+    assert said in web.get("/me?person=u3&run=bpr").text
+    assert said not in web.get("/me?person=u3&run=main").text
+    shown.store.share("u3", 50)
+    served, state = shown.shelf["bpr"], shown.store.histories(["u3"])["u3"]
+    person = served.person(Ask(user="u3"), state)
+    assert person.index == -1
+    assert 0 < len(person.history) < len(person.seen)
+
+
+def test_objecting_from_a_list_comes_back_to_it(web: TestClient, shown: Service) -> None:
+    path = "/explore?run=main&person=u3"
+    text = web.get(path).text
+    item = re.search(r'action="/me/items/object".*?name="item" value="([^"]+)"', text)[1]  # type: ignore[index]
+    form = {"csrf": token(web), "item": item, "person": "u3", "back": path}
+    response = web.post("/me/items/object", data=form, follow_redirects=False)
+    assert (response.status_code, response.headers["location"]) == (303, path)
+    assert "Never to be shown" in web.get(path).text
+    altered = web.get(path + "&without=i1").text
+    assert "without=i1&amp;without=" in altered
+    assert f"without={item}" not in altered, "with another history it is not shown either"
+    assert shown.store.histories(["u3"])["u3"].objected == {item}
+    away = web.post("/me/items/allow", data={**form, "back": "//evil.example"}, follow_redirects=False)
+    assert away.headers["location"] == "/me"
+    assert "Never to be shown" not in web.get(path).text
+
+
+def test_a_remedy_is_asked_for_made_and_put_into_service(
+    web: TestClient, shown: Service, brief_unlearning: None
+) -> None:
+    address = html.unescape(re.search(r'href="(/audit/remedy[^"]+)"', web.get("/audit?run=bpr").text)[1])  # type: ignore[index]
+    assert address == "/audit/remedy?run=bpr&remedy=unlearn&attribute=gender"
+    confirm = web.get(address).text
+    assert "Make a run of bpr that does not tell gender?" in confirm
+    assert not shown.store.requests.all(kind="remedy")
+    form = {"csrf": token(web), "run": "bpr", "remedy": "unlearn", "attribute": "gender"}
+    assert web.post("/audit/remedy", data={**form, "remedy": "in-ucds"}).status_code == 404
+    assert web.post("/audit/remedy", data={**form, "remedy": "pray"}).status_code == 422
+    assert web.post("/audit/remedy", data={**form, "attribute": "age"}).status_code == 404
+    assert web.post("/audit/remedy", data={**form, "run": "main"}).status_code == 404
+    begun = web.post("/audit/remedy", data=form).text
+    assert "Make bpr unable to tell gender" in begun
+    assert "It is being made" in begun
+    (asked,) = shown.store.requests.all(kind="remedy")
+    shown.jobs.run_waiting()
+    part = web.get("/audit/requests", headers={"HX-Request": "true"}).text
+    assert "Put bpr-without-gender into service" in part
+    assert "hx-get" not in part, "nothing is left to follow"
+    form = {"csrf": form["csrf"], "identifier": asked.id}
+    served = web.post("/audit/serve", data=form).text
+    assert "bpr-without-gender is in service in its place" in served
+    assert shown.shelf["bpr"].name == "bpr-without-gender"
+    assert web.post("/audit/serve", data=form).status_code == 422
+    web.post("/audit/serve", data={**form, "back": "true"})
+    assert shown.shelf["bpr"].name == "bpr"
+
+
+def test_who_reads_an_audit_starts_no_remedy_and_objects_for_nobody(shown: Service) -> None:
+    _, text = shown.store.keys.make("reader", "read")
+    with client_of(shown) as client:
+        sign_in(client, text)
+        page = client.get("/audit?run=bpr").text
+        assert "Whoever runs the service can start it here" in page
+        assert "/audit/remedy" not in page
+        assert client.get("/audit/remedy?run=bpr&remedy=unlearn&attribute=gender").status_code == 403
+        form = {"csrf": token(client), "run": "bpr", "attribute": "gender", "identifier": "x"}
+        assert client.post("/audit/remedy", data=form).status_code == 403
+        assert client.post("/audit/serve", data=form).status_code == 403
+        assert "never show this" not in client.get("/explore?person=u3").text
+        assert "not this one" in client.get("/explore?add=i5").text
+
+
+def test_another_run_keeps_the_person(web: TestClient) -> None:
+    text = web.get("/explore?run=main&person=u3&beside=bpr&k=20").text
+    menu = text.partition('aria-label="Run in use"')[2].partition("</nav>")[0]
+    assert [html.unescape(one) for one in re.findall('href="([^"]+)"', menu)] == [
+        "/explore?run=main&person=u3&beside=bpr&k=20",
+        "/explore?run=bpr&person=u3&k=20",
+        "/explore?run=less&person=u3&beside=bpr&k=20",
+    ]
 
 
 def test_deleting_is_asked_twice_and_says_what_goes(web: TestClient, shown: Service) -> None:

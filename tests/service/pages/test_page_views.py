@@ -199,9 +199,11 @@ def test_what_needs_attention_stands_first_and_only_stored_vectors_have_a_remedy
     calm = finding("accuracy-gap", 0.1, -0.02, 0.2, 0.05)
     found = checks_of(replace(read["bpr"], findings=[calm, leak]))
     assert [check.name for check in found] == ["attribute-leakage", "accuracy-gap"]
-    assert found[0].lines[0].command.startswith("rectitude unlearn attribute ")
-    assert found[0].lines[0].remedy == "gender"
-    assert not found[1].lines[0].command
+    cure = found[0].lines[0].cure
+    assert cure is not None
+    assert cure.command.startswith("rectitude unlearn attribute ")
+    assert (cure.remedy, cure.attribute) == ("unlearn", "gender")
+    assert found[1].lines[0].cure is None
 
 
 # ---- explore ---------------------------------------------------------------------------------------------------------

@@ -24,12 +24,18 @@ def served(runs: dict[str, Path]) -> ServedRun:
 
 
 def told(since: Since) -> tuple[object, ...]:
-    return since.items.tolist(), sorted(since.stopped.tolist()), sorted(since.objected.tolist()), since.erased
+    return (
+        since.items.tolist(),
+        sorted(since.stopped.tolist()),
+        sorted(since.objected.tolist()),
+        since.erased,
+        since.kept_back,
+    )
 
 
 ACTS = st.lists(
     st.tuples(
-        st.sampled_from(["event", "early", "stop", "undo", "object", "erase", "ask"]),
+        st.sampled_from(["event", "early", "stop", "undo", "object", "share", "erase", "ask"]),
         st.sampled_from(["u1", "p2", "p3"]),
         st.integers(0, 39),
     ),
@@ -54,6 +60,8 @@ def test_what_is_kept_is_what_the_store_says(store: Store, served: ServedRun, ac
                 store.undo_stop(user, f"i{item}")
             elif what == "object":
                 store.object(user, f"i{item}", None)
+            elif what == "share":
+                store.share(user, 100 - item)
             elif what == "erase":
                 store.erase(user)
             found = kept.states(store, store.marks(users), users, most)

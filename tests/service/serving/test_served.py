@@ -12,7 +12,7 @@ from rectitude.service.serving.asking import Ask, Between
 from rectitude.service.serving.catalogue import Upserts
 from rectitude.service.serving.explaining import explained, similar
 from rectitude.service.serving.rules import Pin, Rules, read_rules
-from rectitude.service.serving.served import ServedRun
+from rectitude.service.serving.served import ServedRun, newest
 from rectitude.service.store import Event, ItemFacts, PersonState
 from rectitude.training.run import Answer
 from rectitude.workflow.judging import evaluate, evaluation_file
@@ -95,6 +95,24 @@ def test_stopped_items_are_not_read_and_not_shown_and_objected_ones_are_not_show
         [Ask(user, exclude_seen=False, k=40)], {user: PersonState(objected=frozenset({first}))}
     )[0]
     assert first not in ids(shown_anyway)
+
+
+@pytest.mark.parametrize(("percent", "read"), [(100, 8), (50, 4), (44, 4), (43, 3), (1, 1), (0, 0)])
+def test_the_newest_part_of_a_history_is_what_is_shared(percent: int, read: int) -> None:
+    assert newest(np.arange(8, dtype=np.int32), percent).tolist() == list(range(8))[8 - read :]
+    assert newest(np.arange(0, dtype=np.int32), percent).tolist() == []
+
+
+def test_what_is_not_shared_is_not_read_and_not_shown(sasrec: ServedRun) -> None:
+    user = sasrec.run.user_ids[3]
+    own = [sasrec.run.item_ids[i] for i in sasrec.run.history[3]]
+    half = sasrec.answer([Ask(user, k=40)], {user: PersonState(kept_back=50)})[0]
+    read = [sasrec.run.item_ids[i] for i in newest(sasrec.run.history[3], 50)]
+    rest = tuple(item for item in own if item not in read)
+    assert ids(half) == ids(sasrec.answer([Ask(history=tuple(read), exclude=rest, k=40)], {})[0])
+    nothing = sasrec.answer([Ask(user, k=40)], {user: PersonState(kept_back=100)})[0]
+    stranger = sasrec.answer([Ask("nobody", exclude=tuple(own), k=40)], {})[0]
+    assert (ids(nothing), nothing.answered_by) == (ids(stranger), stranger.answered_by)
 
 
 def test_of_an_erased_person_nothing_of_the_run_is_used(sasrec: ServedRun) -> None:

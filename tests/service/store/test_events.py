@@ -49,6 +49,22 @@ def test_choices_and_deletions_come_with_the_history(store: Store) -> None:
     assert store.histories(["u"])["u"].stopped == frozenset()
 
 
+def test_a_share_comes_with_the_history_and_replaces_the_one_before(store: Store) -> None:
+    store.add_events([event("1")])
+    before = store.marks(["u"])["u"]
+    store.share("u", 60)
+    store.share("u", 30)
+    assert store.shared("u") == 30
+    assert store.choices("u") == []
+    assert (store.histories(["u"])["u"].kept_back, store.marks(["u"])["u"].kept_back) == (70, 70)
+    store.share("u", 100)
+    assert (store.shared("u"), store.shared("nobody"), store.held("u")["choices"]) == (100, 100, 0)
+    assert store.marks(["u"])["u"] == before
+    store.share("u", 0)
+    store.erase("u")
+    assert store.shared("u") == 100
+
+
 def test_pages_of_events_leave_nothing_out(store: Store) -> None:
     store.add_events([event(str(n), user="ab"[n % 2]) for n in range(25)])
     seen, after = [], 0

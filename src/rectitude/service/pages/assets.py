@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -12,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rectitude.core.errors import MissingExtraError
-from rectitude.reporting.tokens import DARK, LIGHT
+from rectitude.reporting.tokens import css_variables
 
 _FOREVER = "public, max-age=31536000, immutable"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
@@ -33,24 +32,12 @@ class Asset:
     address: str
 
 
-def colours() -> str:
-    """The tokens as CSS: light, dark where the reader's system or the reader asks for it, light on paper."""
-
-    def declare(scheme: str, tokens: Mapping[str, str]) -> str:
-        return f"color-scheme:{scheme};" + "".join(f"--{name}:{colour};" for name, colour in tokens.items())
-
-    dark = declare("dark", DARK)
-    return (
-        f":root{{{declare('light', LIGHT)}}}\n"
-        f"@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}}}}}\n"
-        f"@media screen{{:root[data-theme=dark]{{{dark}}}}}\n"
-    )
-
-
 def _style() -> str:
-    charts = resources.files("rectitude.reporting").joinpath("templates", "chart.css").read_text(encoding="utf-8")
-    own = resources.files(__package__).joinpath("static", "page.css").read_text(encoding="utf-8")
-    return colours() + charts + own
+    """The colours, what reports and pages share, and what is the pages' own."""
+    shared = resources.files("rectitude.reporting").joinpath("templates")
+    own = resources.files(__package__).joinpath("static", "page.css")
+    sheets = [shared.joinpath("blocks.css"), shared.joinpath("chart.css"), own]
+    return css_variables(chosen=True) + "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
 
 
 def _htmx() -> bytes:

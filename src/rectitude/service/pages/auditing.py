@@ -12,6 +12,7 @@ from rectitude.fairness.metrics import GroupMean
 from rectitude.reporting.numbers import interval_ends, number, percent
 from rectitude.service.pages.environment import words_of
 from rectitude.service.pages.readings import RunReading
+from rectitude.service.rights.remedy import Remedy
 
 QUESTIONS = {
     "accuracy-gap": "Are some groups served worse?",
@@ -27,6 +28,21 @@ QUESTIONS = {
 
 
 @dataclass(frozen=True)
+class Cure:
+    """What would mend a finding.
+
+    Attributes:
+        remedy: What is done.
+        attribute: By which people were found to be told apart.
+        command: That does the same on the command line.
+    """
+
+    remedy: Remedy
+    attribute: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Line:
     """What a check found, once for all attributes it found the same by.
 
@@ -35,16 +51,14 @@ class Line:
         attention: Does it need attention?
         says: What was found, in plain words.
         figures: The numbers behind it, with the measure's name.
-        remedy: Attribute that can be made to be forgotten, None where no remedy is known.
-        command: What would do so on the command line.
+        cure: None where no remedy is known.
     """
 
     findings: Sequence[Finding]
     attention: bool
     says: str
     figures: str
-    remedy: str | None
-    command: str
+    cure: Cure | None
 
     @property
     def by(self) -> str:
@@ -88,17 +102,19 @@ def checks_of(reading: RunReading) -> list[Check]:
 
 
 def _line(findings: list[Finding], attention: bool, says: str, reading: RunReading) -> Line:
-    first = findings[0]
-    remedy = first.attribute if attention and _storable(first) else None
-    command = ""
-    if remedy:
-        command = shlex.join(["rectitude", "unlearn", "attribute", str(reading.path), "--attribute", remedy])
-    return Line(findings, attention, says, _figures(findings), remedy, command)
+    return Line(findings, attention, says, _figures(findings), _cure(findings[0], reading) if attention else None)
 
 
-def _storable(finding: Finding) -> bool:
-    """Is it a leak of stored vectors, which unlearning can mend?"""
-    return finding.check == "attribute-leakage" and "stored vectors" in finding.metric
+def _cure(finding: Finding, reading: RunReading) -> Cure | None:
+    """What stored vectors tell can be unlearnt; the less active can be served as well by training again."""
+    words: list[str] = []
+    remedy: Remedy = "unlearn"
+    if finding.check == "attribute-leakage" and "stored vectors" in finding.metric and finding.attribute:
+        words = ["unlearn", "attribute", str(reading.path), "--attribute", finding.attribute]
+    elif finding.check in ("accuracy-gap", "m-uof") and finding.attribute == "activity":
+        remedy, new = "in-ucds", f"{reading.path}-in-ucds"
+        words = ["fit", reading.dataset, "--model", reading.config["model"], "--method", "in-ucds", "--out", new]
+    return Cure(remedy, finding.attribute or "", shlex.join(["rectitude", *words])) if words else None
 
 
 def judged(finding: Finding) -> tuple[bool, str]:

@@ -13,12 +13,14 @@ from starlette.exceptions import HTTPException
 
 from rectitude.service.access import Principal, page_session, require
 from rectitude.service.pages.environment import HEADERS, link, page_response, render, theme_of
-from rectitude.service.pages.readings import Readings, RunReading
+from rectitude.service.pages.readings import RunReading, reading
 
 if TYPE_CHECKING:
     from rectitude.service.service import Service
 
 RUN_COOKIE = "run"
+_OF_A_PERSON = ("person", "add", "without", "beside", "k")
+"""Of an address: what stays when another run is chosen."""
 _YEAR = 31_536_000
 
 Staff = Annotated[Principal, require("read")]
@@ -38,7 +40,17 @@ _WORDS = {
     "Runs": "/runs",
 }
 
-_readings = Readings()
+
+WAITS = {
+    "/explore": "Asking the models",
+    "/compare": "Comparing the runs, person by person",
+    "/audit": "Reading the findings",
+    "/me": "Gathering what is held",
+    "/plan": "Looking for the smallest change worth making",
+    "/route": "Weighing the models",
+    "/runs": "Reading the runs",
+}
+"""What a page does while its reader waits for it, if they have to."""
 
 
 def service_of(request: Request) -> Service:
@@ -59,7 +71,7 @@ def readings(request: Request) -> list[RunReading]:
     Raises:
         RunError: One is damaged.
     """
-    return [_readings(slot, path) for slot, path in served(request).items()]
+    return [reading(slot, path) for slot, path in served(request).items()]
 
 
 def run_in_use(request: Request, given: str | None, slots: Sequence[str]) -> str | None:
@@ -111,13 +123,14 @@ def show(
     service = service_of(request)
     session, fresh = page_session(request)
     active = "/" + request.url.path.split("/")[1]
-    menu = [(one.slot, one.title, link(active, ("run", one.slot))) for one in runs] if len(runs) > 1 else []
+    menu = [(one.slot, one.title, _with_run(request, active, one.slot)) for one in runs] if len(runs) > 1 else []
     context = {
         "heading": heading,
         "theme": theme_of(request),
         "csrf": service.sessions.token(session),
         "words": words_for(request, principal) if principal is not None else [],
         "active": active,
+        "waits": WAITS,
         "here": request.url.path + (f"?{request.url.query}" if request.method == "GET" and request.url.query else ""),
         "run": run,
         "run_menu": menu,
@@ -143,6 +156,12 @@ def back_to(address: str | None, default: str) -> Response:
     """See Other, to an address of our own or, where it is none, to the default."""
     own = address is not None and address.startswith("/") and not address.startswith(("//", "/\\"))
     return RedirectResponse(address if own and address else default, 303, headers={"Cache-Control": "no-store"})
+
+
+def _with_run(request: Request, path: str, slot: str) -> str:
+    """The same page of the same person about another run."""
+    asked = request.query_params.multi_items()
+    return link(path, ("run", slot), *((key, value) for key, value in asked if key in _OF_A_PERSON and value != slot))
 
 
 def _who(principal: Principal | None) -> str:

@@ -15,8 +15,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from rectitude.core.errors import QueryError
+from rectitude.service.access import Principal
 from rectitude.service.pages.desk import Staff, part, readings, run_in_use, service_of, show
 from rectitude.service.pages.environment import link
+from rectitude.service.pages.holding import objected_to
 from rectitude.service.pages.items import ItemView, Place, item_view, places, why_view
 from rectitude.service.serving.asking import Ask
 from rectitude.service.serving.catalogue import fold
@@ -83,7 +85,7 @@ class View:
         """The address with a title less."""
         if item in self.added:
             return self.link(add=tuple(one for one in self.added if one != item))
-        return self.link(without=(*self.without, item))
+        return self.link(without=tuple(dict.fromkeys((*self.without, item))))
 
 
 Slots = Annotated[str, Query(max_length=256)]
@@ -131,7 +133,8 @@ async def explore(
     suggested = await run_in_threadpool(suggestions, served, view, q) if q.strip() else None
     if suggested is not None and suggested.exact:
         return RedirectResponse(suggested.exact, 303)
-    values: dict[str, Any] = {"columns": [], "history": [], "n_history": 0, "why": None, "error": None, "left_out": []}
+    values: dict[str, Any] = {"columns": [], "history": [], "n_history": 0, "why": None, "error": None,
+                              "left_out": [], "objected": []}  # fmt: skip
     if not view.empty:
         try:
             values |= await _lists(shelf, view, why)
@@ -139,6 +142,7 @@ async def explore(
             values["error"] = error
     return show(
         request, "explore.html", _HEADING, principal=principal, run=view.run, runs=found, view=view, q=q,
+        may_object=_may_object(principal, view),
         suggested=suggested, begin=_begin(served, view) if view.empty else None, lengths=LENGTHS,
         shown=SHOWN_OF_HISTORY, why_link=lambda of, item: link("/explore/why", *view.pairs(k=""), of=of, item=item),
         others=[(one.slot, one.title) for one in found if one.slot != view.run], **values,
@@ -192,30 +196,39 @@ async def _lists(shelf: Shelf, view: View, why: str) -> dict[str, Any]:
         "history": [item_view(catalogue, view.run, one) for one in reversed(asked.history)],
         "n_history": len(asked.history),
         "left_out": [item_view(catalogue, view.run, one) for one in view.without],
+        "objected": objected_to(shelf[view.run], view.run, asked.objected),
         "why": told,
     }
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The question, and the history it stands on, oldest first."""
+    """The question, the history it stands on, oldest first, and what the person is never to be shown."""
 
     ask: Ask
     history: Sequence[str]
+    objected: Sequence[str] = ()
 
 
 def _ask(shelf: Shelf, view: View) -> Asked:
     """A person as they are is asked about by name; changed, or made of titles, by history."""
-    served, history = shelf[view.run], []
+    served, history, objected = shelf[view.run], [], ()
     if view.person:
         ask = Ask(user=view.person, k=view.k)
-        indices = served.person(ask, shelf.state(ask)).history
+        state = shelf.state(ask)
+        indices = served.person(ask, state).history
         history = [served.run.item_ids[index] for index in indices.tolist()]
+        objected = tuple(state.objected) if state is not None else ()
         if not view.altered:
-            return Asked(ask, history)
+            return Asked(ask, history, objected)
     kept = [item for item in history if item not in view.without and item not in view.added]
     changed = (*kept, *(item for item in view.added if item not in view.without))
-    return Asked(Ask(history=changed, k=view.k, exclude=view.without), changed)
+    return Asked(Ask(history=changed, k=view.k, exclude=(*view.without, *objected)), changed, objected)
+
+
+def _may_object(principal: Principal, view: View) -> bool:
+    """May this reader object for the person who is shown?"""
+    return principal.is_admin and bool(view.person) and not view.altered
 
 
 async def _timed(shelf: Shelf, slot: str, ask: Ask) -> tuple[Any, float]:

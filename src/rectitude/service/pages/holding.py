@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +26,12 @@ class Used:
     Attributes:
         item: The item.
         stopped: Did the person take it out of use?
+        kept_back: Is it of the part that they do not share?
     """
 
     item: ItemView
     stopped: bool
+    kept_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ class Holding:
         n_models: Models that were trained with their history.
         n_since: Of the history, what came after the model was trained.
         objected: Items never to be shown again.
+        shared: Per cent of the history that may be used.
+        reads_history: Can the model in use go by a history?
+        stores: Does it store a vector of each person?
     """
 
     known: bool
@@ -74,6 +79,19 @@ class Holding:
     n_models: int
     n_since: int
     objected: Sequence[ItemView]
+    shared: int
+    reads_history: bool
+    stores: bool
+
+    @property
+    def n_sharable(self) -> int:
+        """Items that were not taken out of use one by one."""
+        return sum(not used.stopped for used in self.history)
+
+    @property
+    def n_used(self) -> int:
+        """Those that the next answer goes by."""
+        return sum(not (used.stopped or used.kept_back) for used in self.history)
 
 
 def holding(service: Service, slot: str, person: str) -> Holding:
@@ -84,24 +102,29 @@ def holding(service: Service, slot: str, person: str) -> Holding:
     state = shelf.state(ask)
     erased = state is not None and state.erased
     stopped = state.stopped if state is not None else frozenset()
-    whole = replace(state, stopped=frozenset()) if state is not None else None
-    indices = served.person(ask, whole).history.tolist()
-    ids = [served.run.item_ids[index] for index in dict.fromkeys(reversed(indices))]
+    whole = replace(state, stopped=frozenset(), kept_back=0) if state is not None else None
+    indices = dict.fromkeys(reversed(served.person(ask, whole).history.tolist()))
+    ids = [served.run.item_ids[index] for index in indices]
+    read = {served.run.item_ids[index] for index in served.person(ask, state).history.tolist()}
     told = store.user(person)
     trained = [name for name in shelf.names() if not erased and shelf[name].run.user_ids.find(person) is not None]
     n_since = len(state.events) if state is not None else 0
     return Holding(
         bool(ids or told or trained or n_since),
         erased,
-        [Used(item_view(served.catalogue, slot, one), one in stopped) for one in ids],
+        [Used(item_view(served.catalogue, slot, one), one in stopped, one not in read | stopped) for one in ids],
         [(name, _written(value)) for name, value in (told.facts if told is not None else {}).items()],
         len(trained),
         n_since,
-        _objected(served, slot, state.objected if state is not None else ()),
+        objected_to(served, slot, state.objected if state is not None else ()),
+        100 - (state.kept_back if state is not None else 0),
+        served.reads_history,
+        bool(served.run.model.user_tables()),
     )
 
 
-def _objected(served: ServedRun, slot: str, items: Any) -> list[ItemView]:
+def objected_to(served: ServedRun, slot: str, items: Iterable[str]) -> list[ItemView]:
+    """Items never to be shown to somebody, by title."""
     return sorted((item_view(served.catalogue, slot, one) for one in items), key=lambda item: item.title)
 
 
@@ -148,6 +171,8 @@ _KINDS = {
     "export": "Download what is known of me",
     "delete": "Delete me",
     "forget": "Forget {attribute}",
+    "unlearn": "Make {run} unable to tell {attribute}",
+    "in-ucds": "Train {run} again, to serve the less active as well",
 }
 _STATUS = {
     "waiting": ("waiting for whoever runs this service", "warn"),
@@ -182,6 +207,10 @@ class Asked:
         proof: All of it, as it is kept.
         file: Is there a file to be fetched?
         attribute: What is to be forgotten, empty for other requests.
+        remedy: For a run that is to be mended; empty for people's requests.
+        run: That run.
+        instead: The run that was made, which may be put into service or is; empty where neither can be.
+        serving: Is it in service?
     """
 
     id: str
@@ -203,18 +232,33 @@ class Asked:
     proof: str
     file: bool
     attribute: str = ""
+    remedy: str = ""
+    run: str = ""
+    instead: str = ""
+    serving: bool = False
 
 
-def asked(request: Request, *, file: bool = False) -> Asked:
-    """A request with its steps, in words; ``file`` where an export can be fetched."""
+def asked(request: Request, *, file: bool = False, in_service: Mapping[str, str] | None = None) -> Asked:
+    """A request with its steps, in words.
+
+    Args:
+        request: With its steps.
+        file: Can its export be fetched?
+        in_service: Slot to name of the run that stands there, for whoever may exchange it.
+    """
     status, tone = _STATUS[request.status]
-    title = _KINDS.get(request.kind, words_of(request.kind).capitalize())
+    kind = request.kind if request.kind != "remedy" else str(request.parameters["remedy"])
+    title = _KINDS.get(kind, words_of(kind).capitalize())
     attribute = words_of(str(request.parameters.get("attribute", "a fact of mine")))
     proof = request.proof or {}
+    run, made, remedy = str(request.parameters.get("run", "")), "", str(request.parameters.get("remedy", ""))
+    stands = (in_service or {}).get(str(request.parameters.get("slot", "")))
+    if request.kind == "remedy" and proof and stands in (run, proof["runs"][0]["new_run"]):
+        made = str(proof["runs"][0]["new_run"])
     return Asked(
         request.id,
         request.kind,
-        title.format(attribute=attribute),
+        title.format(attribute=attribute, run=run),
         status,
         tone,
         request.ended,
@@ -231,6 +275,10 @@ def asked(request: Request, *, file: bool = False) -> Asked:
         json.dumps(proof, indent=2, ensure_ascii=False) if proof else "",
         file,
         str(request.parameters.get("attribute", "")),
+        remedy,
+        run,
+        made,
+        bool(made) and stands == made,
     )
 
 
@@ -242,6 +290,7 @@ _STEPS = {
     "plan": "Looked which models hold it",
     "repair": "Model {run} repaired",
     "unlearn": "Model {run} made unable to tell",
+    "train": "Model {run} trained again",
     "exchange": "Repaired model {run} put into service",
     "clear": "Old folder of {run} cleared",
     "retire": "Old folder of {run} retired",

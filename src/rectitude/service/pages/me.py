@@ -60,7 +60,8 @@ async def me(request: Request, principal: Owner, person: Id = "", run: str | Non
     """Everything that concerns one person."""
     whom = _whom(principal, person)
     values = await _values(request, principal, whom, run)
-    return show(request, "me.html", _HEADING, principal=principal, whom=whom, **values)
+    menu = await run_in_threadpool(readings, request) if principal.is_admin else []
+    return show(request, "me.html", _HEADING, principal=principal, run=values["slot"], runs=menu, whom=whom, **values)
 
 
 async def _values(request: Request, principal: Principal, whom: str, run: str | None) -> dict[str, Any]:
@@ -167,11 +168,28 @@ async def decide(
     act: Literal["stop", "use", "object", "allow"],
     item: FormId,
     person: FormId = "",
+    back: Annotated[str, Form(max_length=4000)] = "",
 ) -> Response:
     """Take an item out of use, object to one, or take either back; in force at once."""
     whom = _named(principal, person)
     await run_in_threadpool(_ACTS[act], service_of(request), principal, whom, item)
+    if back:
+        return back_to(back, "/me")
     return await _after(request, principal, whom, "history" if act in ("stop", "use") else "recommended")
+
+
+@router.post("/me/share")
+async def share(
+    request: Request,
+    principal: Owner,
+    session: CheckedSession,
+    percent: Annotated[int, Form(ge=0, le=100)],
+    person: FormId = "",
+) -> Response:
+    """Let only the newest part of the history be used; in force at once."""
+    whom = _named(principal, person)
+    await run_in_threadpool(rights.share, service_of(request), principal, whom, percent)
+    return await _after(request, principal, whom, "sharing")
 
 
 @router.post("/me/requests")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,11 @@ from starlette.datastructures import FormData
 
 from rectitude.core.errors import QueryError, RectitudeError
 from rectitude.reporting import page as blocks
+from rectitude.runs.folder import CONFIG
 from rectitude.service.access import CheckedSession, Principal, page_session
 from rectitude.service.pages.desk import Anyone, part, service_of, show
 from rectitude.service.pages.environment import wants_part, words_of
+from rectitude.service.pages.kept import Kept
 
 if TYPE_CHECKING:
     from rectitude.decisions.plans.prescriber import Prescriber
@@ -58,21 +59,14 @@ class Question:
     error: str = ""
 
 
-@lru_cache(maxsize=4)
-def _loaded(path: Path, modified: int) -> Prescriber:
+def _read(path: Path) -> Prescriber:
     from rectitude.decisions.plans.prescriber import Prescriber
 
     return Prescriber.load(path)
 
 
-def prescriber(path: Path) -> Prescriber:
-    """The run of plans, read once.
-
-    Raises:
-        RunError: It cannot be read.
-    """
-    config = path / "config.json"
-    return _loaded(path, config.stat().st_mtime_ns if config.is_file() else 0)
+prescriber = Kept(_read, CONFIG)
+"""The run of plans in a folder."""
 
 
 def questions(found: Prescriber, form: Mapping[str, Any], errors: Mapping[str, str]) -> list[Question]:

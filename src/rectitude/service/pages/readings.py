@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rectitude.audit.findings import ReportInput, headline, metric_title, metric
 from rectitude.evaluation.intervals import Interval
 from rectitude.models.registry import model_class
 from rectitude.runs.folder import CONFIG, FINDINGS, LINEAGE, METRICS, REMEDY, RunFolder
+from rectitude.service.pages.kept import Kept
 
 FOLDS = {"test": "people kept aside to the end", "valid": "people it was tuned on"}
 """Fold to what it is, in words."""
@@ -210,20 +211,13 @@ def _rooted(roots: list[Node], nodes: Iterable[Node]) -> list[Node]:
     return roots
 
 
-class Readings:
-    """Readings that are kept until a file of their folder changes."""
+_kept = Kept(lambda path: RunReading.read("", path), *_READ)
 
-    def __init__(self) -> None:
-        self._kept: dict[tuple[str, Path], tuple[tuple[int, ...], RunReading]] = {}
 
-    def __call__(self, slot: str, path: Path) -> RunReading:
-        """The reading of a folder as it is now.
+def reading(slot: str, path: Path) -> RunReading:
+    """The run of a slot as its folder says now.
 
-        Raises:
-            RunError: It is missing or damaged.
-        """
-        stamp = tuple((path / name).stat().st_mtime_ns if (path / name).is_file() else 0 for name in _READ)
-        kept = self._kept.get((slot, path))
-        if kept is None or kept[0] != stamp:
-            kept = self._kept[slot, path] = (stamp, RunReading.read(slot, path))
-        return kept[1]
+    Raises:
+        RunError: It is missing or damaged.
+    """
+    return replace(_kept(path), slot=slot)

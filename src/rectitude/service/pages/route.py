@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from fastapi.responses import Response
 from rectitude.core.errors import RectitudeError
 from rectitude.service.pages.desk import Staff, service_of, show
 from rectitude.service.pages.environment import link
+from rectitude.service.pages.kept import Kept
 
 if TYPE_CHECKING:
     from rectitude.decisions.routing.clauses import Clause
@@ -65,20 +65,14 @@ def pieces(
     return made
 
 
-@lru_cache(maxsize=4)
-def _loaded(path: Path, modified: int) -> Router:
+def _read(path: Path) -> Router:
     from rectitude.decisions.routing.router import Router
 
     return Router(path)
 
 
-def loaded(path: Path) -> Router:
-    """The router of a catalogue, read once.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    return _loaded(path, path.stat().st_mtime_ns if path.is_file() else 0)
+routing = Kept(_read)
+"""The router of a catalogue."""
 
 
 @router.get("/route")
@@ -101,7 +95,7 @@ def route(
     }  # fmt: skip
     if path is not None:
         try:
-            found = loaded(path)
+            found = routing(path)
             values |= {"n_models": len(found.catalogue), "all_needs": _needs()}
             counts, values["wrong"] = _counts(tokens_in, tokens_out)
             if (say.strip() or needs) and not values["wrong"]:

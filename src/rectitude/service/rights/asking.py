@@ -9,6 +9,7 @@ from rectitude.core.errors import QueryError, did_you_mean
 from rectitude.service.store import Request
 from rectitude.service.store.database import Also
 from rectitude.service.store.events import LONGEST_ID
+from rectitude.service.store.people import ALL
 from rectitude.service.store.queue import new_identifier, recording
 
 if TYPE_CHECKING:
@@ -105,17 +106,22 @@ def retry(service: Service, principal: Principal, identifier: str) -> Request:
 def _queued(
     service: Service, principal: Principal, identifier: str, act: Callable[..., bool], done: str, otherwise: str
 ) -> Request:
-    request = _request(service, identifier)
+    request = of_request(service, identifier)
     entry = service.store.trail.entry(
         principal.name, f"{request.kind}.{done}", subject=request.subject, details={"id": identifier}
     )
     if not act(identifier, also=entry):
         raise QueryError(f"The request {otherwise}: it is {request.status}", where=identifier)
     service.jobs.wake()
-    return _request(service, identifier)
+    return of_request(service, identifier)
 
 
-def _request(service: Service, identifier: str) -> Request:
+def of_request(service: Service, identifier: str) -> Request:
+    """A request by its id.
+
+    Raises:
+        QueryError: There is none.
+    """
     request = service.store.requests.get(identifier)
     if request is None:
         raise QueryError("There is no such request", where=identifier)
@@ -161,6 +167,19 @@ def undo_objection(service: Service, principal: Principal, user: str, item: str)
     _check(user, item)
     entry = service.store.trail.entry(principal.name, "item.objection_undone", user=user, details={"item": item})
     return service.store.undo_objection(user, item, also=entry)
+
+
+def share(service: Service, principal: Principal, user: str, percent: int) -> None:
+    """Read only this much of the person's history, the newest part; in force for the next answer.
+
+    Raises:
+        QueryError: It is no percentage, or the id is too long or empty.
+    """
+    _check_id(user, "user")
+    if not 0 <= percent <= ALL:
+        raise QueryError("A share lies between 0 and 100 per cent", where="percent")
+    entry = service.store.trail.entry(principal.name, "history.shared", user=user, details={"percent": percent})
+    service.store.share(user, percent, also=entry)
 
 
 def _check(user: str, item: str) -> None:

@@ -6,6 +6,7 @@ all who asked before it, and an operator approves it unless configured otherwise
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from rectitude.core.errors import DataError, RectitudeError
 from rectitude.runs.folder import LINEAGE, RunFolder
 from rectitude.service.rights.delete import exchange, retire
+from rectitude.service.store import StoreError
+from rectitude.unlearning.attribute import UnlearningConfig
 from rectitude.workflow.unlearning import unlearn_attribute
 
 if TYPE_CHECKING:
@@ -27,11 +30,7 @@ def run(work: Work) -> dict[str, Any]:
     for path in plan["runs"]:
         name = Path(path).name
         target = work.folder / "runs" / f"{name}-without-{attribute}"
-        told = work.step(
-            f"unlearn {name}",
-            f"Making {name} unable to tell {attribute}",
-            partial(_unlearnt, path, target, attribute),
-        )
+        told = unlearn_step(work, Path(path), target, attribute)
         if told["done"]:
             work.step(
                 f"exchange {name}",
@@ -60,8 +59,23 @@ def _plan(work: Work) -> dict[str, Any]:
     return {"runs": sorted({kept.path for kept in work.store.served().values()})}
 
 
-def _unlearnt(path: str, target: Path, attribute: str) -> dict[str, Any]:
-    run = Path(path).name
+def unlearn_step(work: Work, path: Path, target: Path, attribute: str) -> dict[str, Any]:
+    """The step that makes a run unable to tell an attribute, with the steps taken so far told while it goes on.
+
+    Returns:
+        ``done``, ``run``, and either ``new_run``, ``remedy`` and ``figures`` before and after, or ``why_not``.
+    """
+    sentence = f"Making {path.name} unable to tell {attribute}"
+
+    def looked(row: dict[str, float]) -> None:
+        work.check()
+        work.heartbeat(f"{sentence}: step {row['step']:.0f} of at most {UnlearningConfig().steps}")
+
+    return work.step(f"unlearn {path.name}", sentence, partial(_unlearnt, path, target, attribute, looked))
+
+
+def _unlearnt(path: Path, target: Path, attribute: str, looked: Callable[[dict[str, float]], None]) -> dict[str, Any]:
+    run = path.name
     lineage = RunFolder(path).read_json(LINEAGE, default={})
     remedies = RunFolder(path).config.get("remedies", [])
     if any(attribute in remedy.get("attributes", ()) for remedy in remedies):
@@ -69,7 +83,11 @@ def _unlearnt(path: str, target: Path, attribute: str) -> dict[str, Any]:
         return {"done": False, "run": run, "why_not": why}
     state = target.with_name(f"{target.name}.unlearning")
     try:
-        made, told = unlearn_attribute(path, [attribute], out=target, resume=state.exists(), overwrite=True)
+        made, told = unlearn_attribute(
+            path, [attribute], out=target, resume=state.exists(), overwrite=True, on_check=looked
+        )
+    except StoreError:  # of the lease; no word about the run
+        raise
     except DataError as error:  # nothing is stored, or there is no such attribute: not a failure, a limit
         return {"done": False, "run": run, "why_not": f"{run} stays as it is: {error.what}."}
     except RectitudeError as error:

@@ -24,9 +24,9 @@ def known_of(service: Service, user: str) -> dict[str, Any]:
     """What is held of a person.
 
     Returns:
-        ``facts``, ``events`` (how many, first and last), ``choices``, ``requests``, ``keys``, ``trail``, and ``runs``
-        by slot: whether the run was made with the person, their history in it, how many vectors it stores of them, and
-        what its audit says can be guessed.
+        ``facts``, ``events`` (how many, first and last), ``choices``, ``shared_percent`` (of their history that may be
+        read), ``requests``, ``keys``, ``trail``, and ``runs`` by slot: whether the run was made with the person, their
+        history in it, how many vectors it stores of them, and what its audit says can be guessed.
     """
     store = service.store
     facts = store.user(user)
@@ -40,6 +40,7 @@ def known_of(service: Service, user: str) -> dict[str, Any]:
             {"item": one.item, "kind": one.kind, "reason": one.reason, "at": moment(one.at)}
             for one in store.choices(user)
         ],
+        "shared_percent": store.shared(user),
         "requests": [told(request) for request in store.requests.of(user)],
         "keys": [
             {"id": key.id, "name": key.name, "made": moment(key.made), "revoked": moment(key.revoked)}

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rectitude.core.errors import RectitudeError
-from rectitude.service.rights import delete, export, forget
+from rectitude.service.rights import delete, export, forget, remedy
 from rectitude.service.rights.work import StoppingError, Work
 from rectitude.service.store import Request, StoreError, StoreUnavailableError
 from rectitude.service.store.queue import LeaseLostError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Job = Callable[[Work], dict[str, Any]]
 """Does a request, step by step, and gives its proof."""
-_JOBS: dict[str, Job] = {"export": export.run, "delete": delete.run, "forget": forget.run}
+_JOBS: dict[str, Job] = {"export": export.run, "delete": delete.run, "forget": forget.run, "remedy": remedy.run}
 
 MOST_ATTEMPTS = 5
 """How often a job is taken up without finishing a step before it is given up."""

@@ -73,12 +73,14 @@ class Since:
         stopped: Items that are not to be read.
         objected: Items never to be shown to them.
         erased: What the run itself holds of them is not to be used.
+        kept_back: Per cent of their history, the oldest part, that is not to be read.
     """
 
     items: Indices = field(default_factory=lambda: _NOTHING)
     stopped: Indices = field(default_factory=lambda: _NOTHING)
     objected: Indices = field(default_factory=lambda: _NOTHING)
     erased: bool = False
+    kept_back: int = 0
 
 
 class ServedRun:
@@ -184,7 +186,8 @@ class ServedRun:
     def since(self, state: PersonState) -> Since:
         """What the store knows of a person, in indices."""
         events = self._indices([event.item for event in state.events])
-        return Since(events, self._indices(state.stopped), self._indices(state.objected), state.erased)
+        stopped, objected = self._indices(state.stopped), self._indices(state.objected)
+        return Since(events, stopped, objected, state.erased, state.kept_back)
 
     def person(self, ask: Ask, state: PersonState | Since | None) -> Person:
         """The person of a question: what the run holds of them and what they did since."""
@@ -203,6 +206,10 @@ class ServedRun:
         if len(since.stopped):
             found.history = found.seen[~np.isin(found.seen, since.stopped)]
             found.seen = np.concatenate([found.seen, since.stopped])
+        if since.kept_back:
+            found.history = newest(found.history, 100 - since.kept_back)
+            if self.reads_history or since.kept_back == 100:
+                found.index = -1  # the vector that is stored of them was learnt from all of it
         found.objected = since.objected
         return found
 
@@ -417,6 +424,13 @@ class ServedRun:
 
 
 def _top(scores: Tensor, candidates: Candidates, k: int) -> tuple[list[int], list[float]]:
+def newest(history: Indices, percent: int) -> Indices:
+    """The newest part of a history, at least one item of it where it is to be more than nothing."""
+    count = len(history)
+    read = max((count * percent + 50) // 100, 1) if percent and count else 0
+    return history[count - read :]
+
+
     """One list from one row of scores, which is written into."""
     row = scores[None]
     for mask in candidates.own.values():

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, select
 
 from rectitude.service.store.database import Database
-from rectitude.service.store.people import ERASING, Subjects
+from rectitude.service.store.people import ALL, ERASING, Subjects
 from rectitude.service.store.tables import ErasedRow, EventRow
 
 LONGEST_ID = 256
@@ -69,12 +69,14 @@ class PersonState:
         stopped: Items of their history that are not to be used.
         objected: Items they are never to be shown.
         erased: They were deleted: what a run itself holds of them is not to be used.
+        kept_back: Per cent of their history, the oldest part, that is not to be read.
     """
 
     events: list[Event] = field(default_factory=list)
     stopped: frozenset[str] = frozenset()
     objected: frozenset[str] = frozenset()
     erased: bool = False
+    kept_back: int = 0
 
 
 class Mark(NamedTuple):
@@ -86,6 +88,7 @@ class Mark(NamedTuple):
         stopped: Items of their history that are not to be used.
         objected: Items they are never to be shown.
         erased: They were deleted.
+        kept_back: Per cent of their history that is not to be read.
     """
 
     events: int = 0
@@ -93,6 +96,7 @@ class Mark(NamedTuple):
     stopped: frozenset[str] = frozenset()
     objected: frozenset[str] = frozenset()
     erased: bool = False
+    kept_back: int = 0
 
 
 def refusal(event: Event, now: float, tolerance_s: float) -> str | None:
@@ -202,6 +206,8 @@ class Events:
                 states[who].events.append(Event._make(row))
             elif what == "erased":
                 states[digests[who]].erased = True
+            elif what == "share":
+                states[who].kept_back = ALL - int(row[2])
             else:
                 chosen.setdefault((what, who), set()).add(row[2])
         for (what, who), items in chosen.items():
@@ -241,6 +247,8 @@ class Events:
                 marks[user] = mark._replace(erased=True)
             elif what == "stop":
                 marks[user] = mark._replace(stopped=mark.stopped | {item})
+            elif what == "share":
+                marks[user] = mark._replace(kept_back=ALL - int(item))
             else:
                 marks[user] = mark._replace(objected=mark.objected | {item})
         return marks

@@ -14,6 +14,8 @@ from rectitude.service.store.database import Also, Database
 from rectitude.service.store.tables import ChoiceRow, ErasedRow, EventRow, ItemRow, KeyRow, RequestRow, UserRow
 
 Choice = Literal["stop", "object"]
+ALL = 100
+"""Per cent of a history that is read where nothing else was chosen."""
 ERASED_NAME = "a person who was deleted"
 ERASING = 0x6572617365
 """Of PostgreSQL's advisory locks: shared by whoever takes events, alone for whoever erases."""
@@ -187,10 +189,30 @@ class People:
         """What a person decided, latest first."""
         wanted = (
             select(ChoiceRow.item_id, ChoiceRow.kind, ChoiceRow.reason, ChoiceRow.at)
-            .where(ChoiceRow.user_id == user)
+            .where(ChoiceRow.user_id == user, ChoiceRow.kind != "share")
             .order_by(ChoiceRow.at.desc(), ChoiceRow.item_id)
         )
         return [Chosen(*row) for row in self.database.read(lambda connection: connection.execute(wanted).fetchall())]
+
+    def share(self, user: str, percent: int, *, also: Also | None = None) -> None:
+        """Read only this much of the person's history from now on, the newest part; 100 is all."""
+        before = delete(ChoiceRow).where(ChoiceRow.user_id == user, ChoiceRow.kind == "share")
+        row = {"user_id": user, "item_id": str(percent), "kind": "share", "reason": None, "at": time.time()}
+
+        def act(connection: Connection) -> None:
+            connection.execute(before)
+            if percent != ALL:
+                replace_rows(connection, ChoiceRow, [row])
+            if also is not None:
+                also(connection)
+
+        self.database.write(act, repeatable=also is None)
+
+    def shared(self, user: str) -> int:
+        """Per cent of their history that a person lets be read."""
+        wanted = select(ChoiceRow.item_id).where(ChoiceRow.user_id == user, ChoiceRow.kind == "share")
+        found = self.database.read(lambda connection: connection.execute(wanted).scalar())
+        return ALL if found is None else int(found)
 
     def _choose(self, user: str, item: str, kind: Choice, reason: str | None, also: Also | None) -> None:
         row = {"user_id": user, "item_id": item, "kind": kind, "reason": reason, "at": time.time()}

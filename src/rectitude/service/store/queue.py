@@ -32,7 +32,7 @@ class Request:
 
     Attributes:
         id: Not to be guessed.
-        kind: ``export``, ``delete``, ``forget`` …
+        kind: ``export``, ``delete``, ``forget`` or ``remedy``.
         user: Whom it concerns; None for remedies that concern many, and once the person was deleted.
         subject: Keyed digest of that person.
         parameters: What exactly was asked.
@@ -144,7 +144,7 @@ class Requests:
         )
 
         def act(connection: Connection) -> Request:
-            for found in connection.execute(same).fetchall() if subject is not None else ():
+            for found in connection.execute(same).fetchall():
                 if found[4] == row["parameters"]:
                     return Request(*found)
             connection.execute(insert(RequestRow), row)

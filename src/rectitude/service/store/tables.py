@@ -61,7 +61,10 @@ class ItemRow(Base):
 
 
 class ChoiceRow(Base):
-    """What a person decided about an item: not to use it (``stop``), or never to be shown it (``object``)."""
+    """What a person decided about an item: not to use it (``stop``), or never to be shown it (``object``).
+
+    Of ``share``, how much of their history may be read, there is one a person, with the percentage as its item.
+    """
 
     __tablename__ = "choices"
 

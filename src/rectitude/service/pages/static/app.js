@@ -62,6 +62,73 @@ ready((root) => each(root, "[data-copy]", (button) => {
   });
 }));
 
+/* What is not there within 400 ms has the shape of what comes, and says what is done and for how long. */
+const waits = JSON.parse(document.body.dataset.waits || "{}");
+let waiting = 0;
+const wait = (address) => {
+  const words = waits[`/${address.pathname.split("/")[1]}`];
+  const main = document.querySelector("main");
+  if (!words || waiting) return;
+  const began = Date.now();
+  waiting = setInterval(() => {
+    const line = main.querySelector(".loading p");
+    const taken = Math.round((Date.now() - began) / 1000);
+    if (line) { line.querySelector(".n").textContent = taken ? `${taken} s` : ""; return; }
+    const shape = document.createElement("div");
+    shape.className = "loading";
+    shape.innerHTML = '<p role="status"><span></span> <span class="n" aria-hidden="true"></span></p><div class="bones shown" aria-hidden="true"><i></i><i></i><i></i><i></i><i></i><i></i></div>';
+    shape.querySelector("span").textContent = words;
+    main.setAttribute("aria-busy", "true");
+    const header = main.querySelector(":scope > header");
+    if (header) header.after(shape); else main.prepend(shape);
+  }, 400);
+};
+const waitNoMore = () => {
+  clearInterval(waiting);
+  waiting = 0;
+  document.querySelector("main").removeAttribute("aria-busy");
+  document.querySelectorAll("main .loading").forEach((shape) => shape.remove());
+};
+document.addEventListener("click", (event) => {
+  const link = event.target.closest && event.target.closest("a[href]");
+  if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  const to = new URL(link.href);
+  const here = to.pathname === window.location.pathname && to.search === window.location.search;
+  if (to.origin === window.location.origin && !link.hasAttribute("download") && !(here && to.hash)) wait(to);
+});
+document.addEventListener("submit", (event) => {
+  if (!event.defaultPrevented && !event.target.hasAttribute("hx-post")) wait(new URL(event.target.action));
+});
+window.addEventListener("pageshow", waitNoMore);
+
+/* A part that could not be fetched says so where it is seen; the next that can takes it away. */
+const trouble = document.getElementById("trouble");
+document.addEventListener("htmx:sendError", () => {
+  trouble.innerHTML = '<div class="note bad" role="alert"><p><strong>The service cannot be reached.</strong> What was kept before is safe. Try again in a moment.</p></div>';
+});
+document.addEventListener("htmx:beforeSwap", (event) => { if (!event.detail.isError) trouble.replaceChildren(); });
+
+/* The share of a history, said while it is chosen. */
+ready((root) => each(root, "input[data-share]", (input) => {
+  const all = Number(input.dataset.share);
+  const says = document.getElementById(input.getAttribute("aria-describedby"));
+  const shown = document.querySelector(`output[for="${input.id}"] .n`);
+  const written = (value) => new Intl.NumberFormat(navigator.languages).format(value);
+  const tell = () => {
+    const percent = Number(input.value);
+    input.setAttribute("aria-valuetext", `${percent} %`);
+    shown.textContent = percent;
+    return percent ? Math.max(Math.floor((all * percent + 50) / 100), 1) : 0;
+  };
+  tell();
+  input.addEventListener("input", () => { says.textContent = `${written(tell())} of ${written(all)} would be used, the newest.`; });
+}));
+
+/* On a phone what was, which is long, makes way for what is answered. */
+ready((root) => each(root, "[data-closed-on-a-phone]", (details) => {
+  if (window.matchMedia("(max-width: 720px)").matches) details.open = false;
+}));
+
 /* Selects that act at once; their button is for readers without a script. */
 ready((root) => each(root, "form[data-auto]", (form) => {
   form.querySelectorAll("[data-without-script]").forEach((button) => { button.hidden = true; });
@@ -87,7 +154,11 @@ ready((root) => each(root, "[role=combobox]", (input) => {
     input.setAttribute("aria-activedescendant", all[active].id);
     all[active].scrollIntoView({ block: "nearest" });
   };
-  const take = (option) => { window.location.assign(option.dataset.href); };
+  const take = (option) => {
+    const to = new URL(option.dataset.href, window.location.href);
+    wait(to);
+    window.location.assign(to);
+  };
   list.addEventListener("htmx:afterSwap", () => { active = -1; show(document.activeElement === input && list.childElementCount > 0); });
   list.addEventListener("mousedown", (event) => event.preventDefault());
   list.addEventListener("click", (event) => {
