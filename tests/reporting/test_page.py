@@ -9,7 +9,7 @@ import pytest
 
 from rectitude.reporting.charts import Axis, Dot, dots_with_intervals
 from rectitude.reporting.page import Page, chart, columns, facts, folded, group, listing, noted, prose, table
-from rectitude.reporting.tokens import DARK, LIGHT, css_variables
+from rectitude.reporting.tokens import DARK, LIGHT, SCALE, css_variables
 
 HOSTILE = '<script>alert("1")</script><img src=x onerror=alert(1)> & \x00'
 
@@ -176,4 +176,4 @@ def test_both_themes_define_the_same_tokens_and_every_token_used_is_defined() ->
     assert LIGHT.keys() == DARK.keys()
     assert "prefers-color-scheme:dark" in css_variables()
     used = set(re.findall(r"var\(--([a-z0-9-]+)\)", a_page()))
-    assert used - {"series"} <= LIGHT.keys()
+    assert used - {"series"} <= LIGHT.keys() | SCALE.keys()

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from rectitude.reporting.chart import Cell, Chart, style_sheet
 from rectitude.reporting.numbers import decimals, interval_ends, number
 from rectitude.reporting.svg import clean
+from rectitude.reporting.tokens import scale_variables
 
 
 @lru_cache(maxsize=1)
@@ -188,6 +189,7 @@ class Page:
                 lead=prose(self.lead),
                 footer=prose(self.footer),
                 sections=self._sections,
-                style=style_sheet("blocks.css", "page.css", "chart.css"),
+                style=Markup(scale_variables())  # noqa: S704
+                + style_sheet("blocks.css", "page.css", "chart.css"),
             )
         )

@@ -1,4 +1,4 @@
-"""Colours of pages and charts, light and dark, as data; contrast on paper is checked by a test."""
+"""Colours, sizes and spaces of pages and charts as data; contrast on paper is checked by a test."""
 
 from __future__ import annotations
 
@@ -39,8 +39,31 @@ DARK = {
 """Token to colour on a dark screen."""
 
 
-def _declare(colours: dict[str, str]) -> str:
-    return "".join(f"--{name}:{colour};" for name, colour in colours.items())
+SCALE = {
+    "sans": 'system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif',
+    "t1": "13px",
+    "t2": "15px",
+    "t3": "18px",
+    "t4": "23px",
+    "t5": "30px",
+    "s1": "4px",
+    "s2": "8px",
+    "s3": "12px",
+    "s4": "16px",
+    "s5": "24px",
+    "s6": "40px",
+    "radius": "6px",
+}
+"""Token to type face, type size (t, body is the second), space (s) or radius."""
+
+
+def _declare(tokens: dict[str, str]) -> str:
+    return "".join(f"--{name}:{value};" for name, value in tokens.items())
+
+
+def scale_variables() -> str:
+    """Sizes and spaces as CSS custom properties."""
+    return f":root{{{_declare(SCALE)}}}\n"
 
 
 def css_variables(*, chosen: bool = False) -> str:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rectitude.core.errors import MissingExtraError
-from rectitude.reporting.tokens import css_variables
+from rectitude.reporting.tokens import css_variables, scale_variables
 
 _FOREVER = "public, max-age=31536000, immutable"
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
@@ -37,7 +37,7 @@ def _style() -> str:
     shared = resources.files("rectitude.reporting").joinpath("templates")
     own = resources.files(__package__).joinpath("static", "page.css")
     sheets = [shared.joinpath("blocks.css"), shared.joinpath("chart.css"), own]
-    return css_variables(chosen=True) + "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
+    return css_variables(chosen=True) + scale_variables() + "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
 
 
 def _htmx() -> bytes:
