@@ -232,6 +232,7 @@ def rivals(  # noqa: C901 -- ten short ways side by side
         "surrogate G2, personal": solved({"method": "surrogate", "gain": "personal"}),
         "embedded": solved({"method": "embedded"}),
         "embedded, robust": solved({"method": "robust", "time_limit": 60.0}),
+        "consensus": solved({"method": "consensus"}),
         "same advice for all": population,
         "greedy by attribution": greedy_phi,
         "greedy counterfactual": greedy_search,

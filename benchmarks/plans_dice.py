@@ -159,8 +159,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     done = {json.loads(line)["task"] for line in given.out.read_text().splitlines()} if given.out.exists() else set()
     for method in given.methods:
-        splits = range(SPLITS) if method == "random" else range(1)
-        for name in (*(f"{name}-{seed}-chosen" for seed in splits for name in PLANNED), planted_name):
+        for name in (*(f"{name}-{seed}-chosen" for seed in range(SPLITS) for name in PLANNED), planted_name):
             task = f"dice:{method}:{name}"
             if task in done or not (given.work / name).exists():
                 continue

@@ -9,8 +9,9 @@ effort, and for each person the plan of largest gain within them is taken from a
 CP-SAT finds the same is asserted for some people of every cell. Five splits of people into planner, judge and test;
 intervals by resampling test people within their split.
 
-What the robust objective is made of (bootstraps, penalty) and what counts as worthwhile is chosen in a rehearsal: the
-whole procedure on the planner's people alone, who are split into a planner, a judge and test people of their own.
+What the robust objective is made of (bootstraps, penalty), the penalty of the consensus, and what counts as worthwhile
+is chosen in a rehearsal: the whole procedure on the planner's people alone, who are split into a planner, a judge and
+test people of their own.
 """
 
 from __future__ import annotations
@@ -50,12 +51,14 @@ PANEL = (
     Candidate(family="forest", n_trees=200, depth=5, min_leaf=10),
 )
 """Judges whose mean verdict is neither additive nor made of trees alone."""
-ROBUST = tuple((n, kappa) for n in (5, 10, 20) for kappa in (0.0, 0.5, 1.0, 2.0))
+KAPPAS = (0.0, 0.5, 1.0, 2.0)
+ROBUST = tuple((n, kappa) for n in (5, 10, 20) for kappa in KAPPAS)
 WORTHWHILE = (0.0, 0.05, 0.1, 0.2, 0.3)
 _CHECKED = 3
 
 Plans = dict[str, np.ndarray]
-"""All plans of a person: effort, cost, gain by each way and by each judge, float64 [plans]; bootstraps [B, plans]."""
+"""All plans of a person: effort, cost, gain by each way and by each judge, float64 [plans]; bootstraps and families
+[B, plans]."""
 
 
 def table_of(name: str, seed: int, work: Path, *, rehearsal: bool) -> pl.DataFrame:
@@ -124,14 +127,14 @@ def all_plans(found: Prescriber, name: str, judges: list[Score], policy: Policy)
         "G2": crowd.amount(plans, [choice.gain for choice in problem.choices]),
         "embedded": gain(found.models.planner),
         "bootstraps": np.stack([gain(score) for score in found.models.bootstraps]),
+        "families": np.stack([gain(score) for score in found.models.families or (found.models.planner,)]),
         "judge": gain(found.models.judge),
         "panel": np.mean([gain(score) for score in judges], axis=0),
     }
 
 
-def robust(person: Plans, n: int, kappa: float) -> np.ndarray:
-    """Mean of n bootstraps less κ times their mean shortfall."""
-    some = person["bootstraps"][:n]
+def robust(some: np.ndarray, kappa: float) -> np.ndarray:
+    """Mean of some models' gains [B, plans] less κ times their mean shortfall, [plans]."""
     mean = some.mean(axis=0)
     return np.asarray(mean - kappa * np.maximum(0.0, mean - some).mean(axis=0))
 
@@ -196,6 +199,7 @@ def rehearse(work: Path) -> dict[str, Any]:
     under the frontier for the objective, the judged objective (gain less resistance and charge) for τ.
     """
     areas: dict[str, list[float]] = {}
+    agreed: dict[str, list[float]] = {}
     nets: dict[str, list[float]] = {}
     for name in PLANNED:
         for seed in range(SPLITS):
@@ -203,19 +207,23 @@ def rehearse(work: Path) -> dict[str, Any]:
             plain = curve(people, lambda person: person["embedded"], "panel").mean()
             scale = curve(people, lambda person: person["panel"], "panel").mean()  # the most that could be had
             for n, kappa in ROBUST:
-                area = curve(people, lambda person, n=n, kappa=kappa: robust(person, n, kappa), "panel").mean()
-                areas.setdefault(f"{n} bootstraps, κ {kappa:g}", []).append(float((area - plain) / scale))
+                area = curve(people, lambda person, n=n, kappa=kappa: robust(person["bootstraps"][:n], kappa), "panel")
+                areas.setdefault(f"{n} bootstraps, κ {kappa:g}", []).append(float((area.mean() - plain) / scale))
+            for kappa in KAPPAS:
+                area = curve(people, lambda person, kappa=kappa: robust(person["families"], kappa), "panel")
+                agreed.setdefault(f"consensus, κ {kappa:g}", []).append(float((area.mean() - plain) / scale))
             for tau in WORTHWHILE:
                 chosen = [product_plan(person, person["embedded"], tau) for person in people]
                 net = [person["panel"][k] - person["cost"][k] for person, k in zip(people, chosen, strict=True)]
                 nets.setdefault(f"{tau:g}", []).append(float(np.mean(net) / scale))
     return {
-        "areas": {key: float(np.mean(values)) for key, values in areas.items()},
+        "areas": {key: float(np.mean(values)) for key, values in (areas | agreed).items()},
         "net": {key: float(np.mean(values)) for key, values in nets.items()},
         "net_by_survey": {
             key: np.reshape(values, (len(PLANNED), -1)).mean(axis=1).tolist() for key, values in nets.items()
         },
         "robust": max(areas, key=lambda key: np.mean(areas[key])),
+        "consensus": max(agreed, key=lambda key: np.mean(agreed[key])),
         "worthwhile": max(nets, key=lambda key: np.mean(nets[key])),
     }
 
@@ -234,8 +242,9 @@ def survey(name: str, work: Path, chosen: str, worthwhile: float) -> dict[str, A
         "surrogate G1": lambda person: person["G1"],
         "surrogate G2": lambda person: person["G2"],
         "embedded": lambda person: person["embedded"],
-        "embedded, robust": lambda person: robust(person, N_ROBUST, Policy().spread_weight),
-        f"embedded, robust ({chosen})": lambda person: robust(person, n, kappa),
+        "embedded, robust": lambda person: robust(person["bootstraps"][:N_ROBUST], Policy().spread_weight),
+        f"embedded, robust ({chosen})": lambda person: robust(person["bootstraps"][:n], kappa),
+        "consensus": lambda person: robust(person["families"], Policy().spread_weight),
         "the judges' own optimum": lambda person: person["panel"],
     }
     people: dict[tuple[str, int], list[Plans]] = {}
@@ -338,6 +347,7 @@ def beside_dice(name: str, method: str, lines: dict[str, Any], work: Path) -> di
         "same_effort": interval([one["same effort, panel"] - one["DiCE, panel"] for one in rows]),
         "saved_effort": interval([one["DiCE, effort"] - one["least effort, effort"] for one in rows]),
         "least_effort": interval([one["least effort, panel"] - one["DiCE, panel"] for one in rows]),
+        "consensus": interval([one["consensus, panel"] - one["DiCE, panel"] for one in rows]),
     }
 
 
@@ -350,14 +360,17 @@ def in_reach(found: Prescriber, name: str, gain: float) -> bool:
 
 
 def terms(found: Prescriber, name: str, levels: tuple[int, ...], judges: list[Score]) -> dict[str, float]:
-    """One person's three plans by every measure."""
+    """One person's plans by every measure."""
     planner = found.planner(found.person(name), found.policy.model_copy(update={"time_limit": 60.0}))
     solver, problem = planner.solver, planner.problem
     changes = max(2, len(problem.units(levels)))
     effort, floor = problem.effort(levels), planner.now + planner.gain(levels)
     same = solver.solve(solver.gain_aim(), solver.limits(effort=effort, changes=changes)).levels
     least = solver.solve(solver.target_aim(floor - 1e-6), solver.limits(changes=changes)).levels
-    made = {"DiCE": levels, "same effort": same or problem.stay, "least effort": least or problem.stay}
+    agreed = found.planner(found.person(name), planner.policy.model_copy(update={"method": "consensus"})).solver
+    both = agreed.solve(agreed.gain_aim(), agreed.limits(effort=effort, changes=changes)).levels
+    made = {"DiCE": levels, "same effort": same, "least effort": least, "consensus": both}
+    made = {way: plan or problem.stay for way, plan in made.items()}
     row = {}
     for way, plan in made.items():
         both = np.stack([problem.encoded(problem.stay), problem.encoded(plan)])

@@ -201,6 +201,7 @@ def own(done: dict[str, Any]) -> str:
 def dice(done: dict[str, Any]) -> str:
     head = ("data", "DiCE", "people", "without a plan", "of them one exists", "out of time", "effort", "changes",
             "gain", "judged gain", "embedded, same effort: judged gain more",
+            "consensus, same effort: judged gain more",
             "embedded, same gain: effort less")  # fmt: skip
     rows = []
     for task, row in done.items():
@@ -211,7 +212,8 @@ def dice(done: dict[str, Any]) -> str:
                 TITLES[name], method, str(row["people"]), str(row["without"]), str(row["missed"]),
                 str(row["late"]),
                 number(means["DiCE, effort"], 2), number(means["DiCE, changes"], 2), number(means["DiCE, gain"]),
-                number(means["DiCE, panel"]), between(row["same_effort"]), between(row["saved_effort"]),
+                number(means["DiCE, panel"]), between(row["same_effort"]), between(row["consensus"]),
+                between(row["saved_effort"]),
             ))  # fmt: skip
     return table(head, rows)
 

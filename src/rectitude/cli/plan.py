@@ -36,8 +36,11 @@ PolicySet = Annotated[
 ]
 Jobs = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Parallel processes.")]
 Method = Annotated[
-    Literal["surrogate", "embedded", "robust"] | None,
-    typer.Option("--method", help="Level curves (milliseconds), the trained model itself, or its bootstraps."),
+    Literal["surrogate", "embedded", "robust", "consensus"] | None,
+    typer.Option(
+        "--method",
+        help="Level curves (milliseconds), the trained model, its bootstraps, or regression and trees together.",
+    ),
 ]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from sleepers import QUICK, meaning, survey
 
 from rectitude.core.errors import ConfigError, DataError, QueryError, RunError
 from rectitude.decisions import Prescriber
+from rectitude.decisions.plans.certainty import pool
 from rectitude.decisions.plans.cohort import plans
+from rectitude.decisions.plans.planning import Planner
 from rectitude.decisions.plans.policy import Policy
 from rectitude.decisions.plans.report import cohort_page, person_page
 from rectitude.decisions.plans.search import Crowd
@@ -20,7 +23,7 @@ WELL = {"age": 25, "exercise days": 5, "screen_hours": 0, "smoking": "No", "colo
 QUIET = {"draws": 10, "time_limit": 120.0}
 
 
-@pytest.mark.parametrize("method", ["surrogate", "embedded", "robust"])
+@pytest.mark.parametrize("method", ["surrogate", "embedded", "robust", "consensus"])
 def test_a_poor_sleeper_is_told_what_was_planted(kept: Prescriber, method: str) -> None:
     plan = kept.plan(POOR, policy={**QUIET, "method": method})
     assert plan.status == "optimal"
@@ -249,7 +252,7 @@ def test_pages_say_what_was_found(kept: Prescriber) -> None:
     assert "No plans have been made" in empty
 
 
-@pytest.mark.parametrize("method", ["surrogate", "embedded", "robust"])
+@pytest.mark.parametrize("method", ["surrogate", "embedded", "robust", "consensus"])
 def test_who_has_answered_nothing_that_may_change_is_advised_nothing(kept: Prescriber, method: str) -> None:
     person = kept.read_person({**POOR, **dict.fromkeys(kept.schema.mutable())})
     planner = kept.planner(person, {**QUIET, "method": method, "target": None})
@@ -257,3 +260,28 @@ def test_who_has_answered_nothing_that_may_change_is_advised_nothing(kept: Presc
     assert planner.plan().items == ()
     crowd = Crowd(planner.problem, solver.tables, solver.net_aim(), solver.limits())
     assert crowd.enumerate()[1] == 0
+
+
+@pytest.mark.parametrize("method", ["robust", "consensus"])
+def test_several_models_are_compared_from_where_the_person_is(kept: Prescriber, method: str) -> None:
+    """Largest net of mean gain less κ times mean shortfall, by hand over every plan of two changes at most."""
+    models = kept.models
+    members = models.families if method == "consensus" else models.bootstraps[:5]
+    for row in kept.ids("test")[:4]:
+        planner = kept.planner(kept.person(row), {"method": method, "min_gain": 0.0})
+        problem, solver = planner.problem, planner.solver
+        plans = pool(Crowd(problem, solver.tables, solver.net_aim(), solver.limits(changes=2)), problem.stay)
+        encoded = np.stack([problem.encoded(tuple(plan)) for plan in plans.tolist()])
+        gains = np.stack([score(encoded) - score(planner.row) for score in members])
+        shortfall = np.maximum(0.0, gains.mean(axis=0) - gains).mean(axis=0)
+        worth = gains.mean(axis=0) - planner.policy.spread_weight * shortfall
+        cost = [0.1 * problem.resistance(tuple(p)) + 0.02 * len(problem.units(tuple(p))) for p in plans.tolist()]
+        solved = solver.solve(solver.net_aim(), solver.limits())
+        assert solved.status == "optimal"
+        assert solved.objective == pytest.approx(max(0.0, float((worth - cost).max())), abs=1e-3)
+
+
+def test_a_run_without_a_consensus_says_so(kept: Prescriber) -> None:
+    bare = replace(kept.models, families=())
+    with pytest.raises(QueryError, match="no consensus"):
+        Planner(kept.problem(kept.read_person(POOR), kept.policy), bare, Policy(method="consensus"), kept.schema)

@@ -190,6 +190,7 @@ class Fitted:
         losses: Log-loss of people held out, and its standard error, by candidate.
         slope: Platt's slope; the bootstraps are calibrated by the same.
         shift: Platt's shift.
+        calibrations: Every candidate that predicts at all, with its own slope and shift, in order.
     """
 
     score: Score
@@ -198,6 +199,7 @@ class Fitted:
     losses: dict[str, tuple[float, float]]
     slope: float
     shift: float
+    calibrations: tuple[tuple[Candidate, float, float], ...]
 
 
 def choose_and_fit(
@@ -245,7 +247,8 @@ def choose_and_fit(
     candidate, slope, shift = lines[name]
     score = fit_score(candidate, x, y, monotone=monotone, seed=seed).stretched(slope, shift)
     tick()
-    return Fitted(score, candidate, best_threshold(slope * held_out[name] + shift, y), losses, slope, shift)
+    threshold = best_threshold(slope * held_out[name] + shift, y)
+    return Fitted(score, candidate, threshold, losses, slope, shift, tuple(lines.values()))
 
 
 def _log_losses(odds: np.ndarray, y: np.ndarray) -> np.ndarray:

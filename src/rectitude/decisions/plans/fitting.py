@@ -33,6 +33,8 @@ from rectitude.decisions.plans.score import Score
 from rectitude.decisions.plans.table import People
 
 PLANNER, JUDGE, TEST = "planner", "judge", "test"
+CONSENSUS: tuple[Family, ...] = ("logistic", "boosted")
+"""Families whose consensus may be asked for: one adds answers up, the other sees what they do together."""
 
 
 class FitSettings(Settings):
@@ -72,6 +74,8 @@ class Fit:
         planner: The model plans are made with.
         judge: The model they are judged by, of another family and other people.
         bootstraps: Refits of the planner.
+        families: The simplest candidate of each family of the consensus, from the planner's people; none where one of
+            them predicts nothing.
         population: Level curves, weights and counts.
         folds: Fold of each row.
         background: Rows that attributions compare with, [m, columns].
@@ -82,6 +86,7 @@ class Fit:
     planner: Fitted
     judge: Fitted
     bootstraps: tuple[Score, ...]
+    families: tuple[Score, ...]
     population: Population
     folds: list[str]
     background: np.ndarray
@@ -163,6 +168,10 @@ def fit(people: People, schema: Schema, settings: FitSettings, *, seed: int, ann
             refit = fit_score(planner.candidate, x[drawn], y[drawn], monotone=signs, seed=seed + number)
             bootstraps.append(refit.stretched(planner.slope, planner.shift))
             bar.advance(task)
+        families = consensus(
+            planner, x[learn], y[learn], monotone=signs, groups=_part(groups, learn), n_folds=settings.inner_folds,
+            seed=seed,
+        )  # fmt: skip
         nested = []
         if settings.outer_folds:
             known = np.concatenate([learn, rest])
@@ -189,7 +198,40 @@ def fit(people: People, schema: Schema, settings: FitSettings, *, seed: int, ann
         "test_majority": majority_metrics(y[held]),
         "calibration": calibration_curve(planner.score(x[held]), y[held]),
     }
-    return Fit(encoder, planner, judge, tuple(bootstraps), population, parts, background, metrics)
+    return Fit(encoder, planner, judge, tuple(bootstraps), families, population, parts, background, metrics)
+
+
+def consensus(
+    planner: Fitted, x: np.ndarray, y: np.ndarray, *, monotone: np.ndarray, groups: np.ndarray | None, n_folds: int,
+    seed: int,
+) -> tuple[Score, ...]:  # fmt: skip
+    """The simplest candidate of each family of :data:`CONSENSUS`, calibrated; none where one predicts nothing.
+
+    Args:
+        planner: What was chosen from the same rows; what it has calibrated is not calibrated again.
+        x: Encoded table, float64 [n, columns].
+        y: 1 for the good outcome, [n].
+        monotone: Which way each column must act.
+        groups: Households that stay together.
+        n_folds: Folds of the calibration.
+        seed: Of what is random.
+    """
+    known = {candidate: (slope, shift) for candidate, slope, shift in planner.calibrations}
+    found = []
+    for family in CONSENSUS:
+        candidate = next(one for one in CANDIDATES if one.family == family)
+        if candidate == planner.candidate:
+            found.append(planner.score)
+        elif candidate in known:
+            score = fit_score(candidate, x, y, monotone=monotone, seed=seed)
+            found.append(score.stretched(*known[candidate]))
+        else:
+            try:
+                fitted = choose_and_fit(x, y, [candidate], monotone=monotone, groups=groups, n_folds=n_folds, seed=seed)
+            except DataError:
+                return ()
+            found.append(fitted.score)
+    return tuple(found)
 
 
 def _part(groups: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:

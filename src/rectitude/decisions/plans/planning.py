@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
+from rectitude.core.errors import QueryError
 from rectitude.decisions.plans.certainty import shapley_of_items, stability
 from rectitude.decisions.plans.plan import Ends, Item, Plan, Point, mark_knee, non_dominated
 from rectitude.decisions.plans.policy import Policy
@@ -32,6 +33,7 @@ class Models:
     planner: Score
     judge: Score
     bootstraps: tuple[Score, ...]
+    families: tuple[Score, ...] = ()
 
 
 class Planner:
@@ -39,21 +41,34 @@ class Planner:
 
     Args:
         problem: The person.
-        models: The planner's score, the judge's, the bootstraps.
+        models: The planner's score, the judge's, the bootstraps, the families of the consensus.
         policy: What to weigh.
         schema: For words.
         seed: Of the perturbations.
+
+    Raises:
+        QueryError: A consensus is asked for that the run does not have.
     """
 
     def __init__(self, problem: Problem, models: Models, policy: Policy, schema: Schema, *, seed: int = 0) -> None:
         self.problem, self.models, self.policy, self.schema, self.seed = problem, models, policy, schema, seed
-        embedded = {"surrogate": (), "embedded": (models.planner,), "robust": models.bootstraps[:N_ROBUST]}[
-            policy.method
-        ]
-        self.solver = Solver(problem, policy, embedded)
         self.row = problem.encoded(problem.stay)[None, :]
         self.now = float(models.planner(self.row)[0])
+        self.solver = Solver(problem, policy, self._embedded())
         self.judge_now = float(models.judge(self.row)[0])
+
+    def _embedded(self) -> tuple[Score, ...]:
+        """What the method optimises; several models start from the planner's log-odds, so that gains are compared."""
+        models, method = self.models, self.policy.method
+        if method in ("surrogate", "embedded"):
+            return () if method == "surrogate" else (models.planner,)
+        if method == "consensus" and not models.families:
+            raise QueryError(
+                "The run holds no consensus: one of its models predicts nothing, or it was fitted before there was one",
+                where="method consensus", fix="Fit it again, or take another method",
+            )  # fmt: skip
+        members = models.families if method == "consensus" else models.bootstraps[:N_ROBUST]
+        return tuple(score.stretched(1.0, self.now - float(score(self.row)[0])) for score in members)
 
     def plan(self) -> Plan:
         """The plan with everything the policy asks for."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from rectitude.core.config import Settings
 
-Method = Literal["surrogate", "embedded", "robust"]
+Method = Literal["surrogate", "embedded", "robust", "consensus"]
 EffortKind = Literal["range", "percentile", "log", "convex"]
 GainKind = Literal["curve", "personal", "global"]
 
@@ -17,7 +17,8 @@ class Policy(Settings):
     """How plans are made."""
 
     method: Method = "embedded"
-    """surrogate: gains read off level curves (milliseconds); embedded: the trained model; robust: its bootstraps."""
+    """surrogate: gains read off level curves (milliseconds); embedded: the trained model; robust: its bootstraps;
+    consensus: a logistic regression and boosted trees."""
     gain: GainKind = "curve"
     """Of the surrogate: level curve (G2), the same against one's own attribution, or global weight × slope (G1)."""
     effort: EffortKind = "range"
@@ -37,7 +38,7 @@ class Policy(Settings):
     min_judge_gain: float | None = None
     """Least gain by the independent judge; half of min_gain if not set."""
     spread_weight: float = Field(default=0.5, ge=0)
-    """κ of the robust objective: weight of the mean shortfall below the bootstraps' mean (0–2)."""
+    """κ of robust and consensus: weight of the models' mean shortfall below the mean of the gains they see (0–2)."""
     target: float | None = Field(default=None, gt=0, lt=1)
     """Target mode: least effort that reaches this probability of the good outcome."""
     min_seen: int = Field(default=5, ge=0)

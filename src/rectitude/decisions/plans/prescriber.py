@@ -128,7 +128,7 @@ class Prescriber:
             "data": {"table": Path(name).name or name, "rows": len(people.good), "hash": _hash(people.answers)},
             "notes": [*notes, *meaning.notes, *people.notes],
         }
-        models = Models(found.planner.score, found.judge.score, found.bootstraps)
+        models = Models(found.planner.score, found.judge.score, found.bootstraps, found.families)
         made = cls(meaning, found.encoder, models, found.population, found.background, rows, config, found.metrics)
         if out is not None:
             made.save(out, overwrite=overwrite)
@@ -148,6 +148,7 @@ class Prescriber:
                 "planner": self.models.planner.to_dict(),
                 "judge": self.models.judge.to_dict(),
                 "bootstraps": [score.to_dict() for score in self.models.bootstraps],
+                "families": [score.to_dict() for score in self.models.families],
                 "background": self.background.tolist(),
             }
         )
@@ -192,6 +193,7 @@ class Prescriber:
             Score.from_dict(values["planner"], n_columns=n, where=where),
             Score.from_dict(values["judge"], n_columns=n, where=where),
             tuple(Score.from_dict(entry, n_columns=n, where=where) for entry in values["bootstraps"]),
+            tuple(Score.from_dict(entry, n_columns=n, where=where) for entry in values.get("families", ())),
         )
         return cls(
             schema, encoder, models, Population(**curves), np.array(values["background"]),

@@ -60,7 +60,7 @@ class Solver:
     Args:
         problem: The person.
         policy: Weights of the objective and time limit.
-        scores: What to embed: one model, or its bootstraps for the robust objective; none for the surrogate.
+        scores: What to embed: one model, or several that start from the same value; none for the surrogate.
     """
 
     def __init__(self, problem: Problem, policy: Policy, scores: Sequence[Score] = ()) -> None:
@@ -72,7 +72,7 @@ class Solver:
     # What is maximised
 
     def worth(self, scores: np.ndarray) -> np.ndarray:
-        """Scores [n, S] as one worth: the score itself, or the bootstraps' mean less κ times their mean shortfall."""
+        """Scores [n, S] as one worth: the score itself, or the mean of several less κ times their mean shortfall."""
         mean = scores.mean(axis=1)
         if scores.shape[1] == 1:
             return np.asarray(mean)
@@ -110,7 +110,7 @@ class Solver:
         mean = np.full(n_scores, 1 / n_scores)
         if n_scores == 1:
             return mean[None, :]
-        # shortfall ≥ Σ_{b∈U}(mean − F_b)/B for every U: take for U the bootstraps that fall short here, and all but one
+        # shortfall ≥ Σ_{b∈U}(mean − F_b)/B for every U: take for U the scores that fall short here, and all but one
         kappa, found = self.policy.spread_weight, [mean]
         here = self.tables.values(np.array([self.problem.stay]))[0]
         falling = (here < here.mean(), *(np.arange(n_scores) == b for b in range(n_scores)))
