@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.catalogue import Catalogue
 from rectitude.decisions.routing.clauses import Atom, Clause
 from rectitude.decisions.routing.conversation import revise
-from rectitude.decisions.routing.importing import build_catalogue, read_catalogue
+from rectitude.decisions.routing.importing import read_catalogue
 from rectitude.decisions.routing.parsing.rules import parse_rules
 from rectitude.decisions.routing.problem import Policy, build_problem
 from rectitude.decisions.routing.router import Router

@@ -14,7 +14,7 @@ import pytest
 from command_line import start
 from typer.testing import Result
 
-from rectitude.decisions.routing.importing import build_catalogue
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.writing import write_catalogue
 
 Cli, Refusal, Answer = Callable[..., Result], Callable[..., str], Callable[..., Any]

@@ -10,10 +10,23 @@ import typer
 from rectitude.cli import options
 from rectitude.cli.command import Verb, Verbs
 from rectitude.cli.console import emit, grid, line, plural, show, tell
+from rectitude.cli.route_judging import audit, priors
+from rectitude.cli.route_options import (
+    CatalogueFile,
+    FreePrices,
+    Needs,
+    PolicyFile,
+    PriceUnit,
+    TokensIn,
+    TokensOut,
+    Unknown,
+    catalogue_of,
+    policy_of,
+    request_of,
+)
 
 if TYPE_CHECKING:
-    from rectitude.decisions.routing.catalogue import Catalogue, Request
-    from rectitude.decisions.routing.problem import Policy
+    from rectitude.decisions.routing.catalogue import Catalogue
     from rectitude.decisions.routing.router import Decision
 
 _DEFAULT = "ask"
@@ -41,62 +54,6 @@ class Route(Verbs):
 
 
 route = typer.Typer(cls=Route, help="Choose a language model by what is wished for.", no_args_is_help=True)
-
-CatalogueFile = Annotated[
-    Path,
-    typer.Option("--catalog", metavar="FILE", help="Models: CSV, JSON or Parquet, or JSON of litellm or models.dev."),
-]
-PriceUnit = Annotated[
-    Literal["token", "thousand", "million"] | None,
-    typer.Option("--price-unit", help="Tokens that prices are for, where the column's name does not say it."),
-]
-FreePrices = Annotated[
-    Literal["unknown", "free"], typer.Option("--free-prices", help="What a price of 0 means in the catalogue.")
-]
-TokensIn = Annotated[int | None, typer.Option("--tokens-in", min=0, metavar="N", help="Tokens of the prompt.")]
-TokensOut = Annotated[int | None, typer.Option("--tokens-out", min=0, metavar="N", help="Tokens of the answer.")]
-Needs = Annotated[
-    str,
-    typer.Option("--needs", metavar="FLAG,…", help="What the request needs: vision, tool_call, structured_output, …"),
-]
-PolicyFile = Annotated[
-    Path | None, typer.Option("--policy", metavar="FILE", help="Standing wishes and settings as TOML or JSON.")
-]
-Unknown = Annotated[
-    Literal["deny", "allow", "expect"] | None,
-    typer.Option("--unknown", help="What an unknown cell counts as in soft wishes; 'expect' if not given."),
-]
-
-
-def _request(tokens_in: int | None, tokens_out: int | None, needs: str) -> Request:
-    from rectitude.core.errors import ConfigError, did_you_mean
-    from rectitude.decisions.routing.attributes import ATTRIBUTES
-    from rectitude.decisions.routing.catalogue import Request
-
-    flags = [name for name, about in ATTRIBUTES.items() if about.kind == "flag"]
-    wanted = options.id_list(needs)
-    for name in wanted:
-        if name not in flags:
-            raise ConfigError(f"'{name}' is nothing a request can need", where="--needs", fix=did_you_mean(name, flags))
-    return Request(tokens_in=tokens_in, tokens_out=tokens_out, needs=frozenset(wanted))
-
-
-def _policy(file: Path | None, **given: Any) -> Policy:
-    from rectitude.core.config import build, read_config
-    from rectitude.decisions.routing.problem import Policy
-
-    values = {} if file is None else read_config(file)
-    values |= {key: value for key, value in given.items() if value is not None}
-    return build(Policy, values, where=str(file) if file is not None else "options")
-
-
-def _catalogue(file: Path, price_unit: Any, free_prices: Any) -> Catalogue:
-    from rectitude.decisions.routing.importing import read_catalogue
-
-    found = read_catalogue(file, price_unit=price_unit, free_prices=free_prices)
-    for note in found.notes:
-        tell(note)
-    return found
 
 
 @route.command(_DEFAULT, cls=Verb)
@@ -147,9 +104,9 @@ def ask(
     """
     from rectitude.decisions.routing.router import Router
 
-    known = _catalogue(catalog, price_unit, free_prices)
-    router = Router(known, _policy(policy, unknown_soft=unknown, delta=delta, k=k))
-    request = _request(tokens_in, tokens_out, needs)
+    known = catalogue_of(catalog, price_unit, free_prices)
+    router = Router(known, policy_of(policy, unknown_soft=unknown, delta=delta, k=k))
+    request = request_of(tokens_in, tokens_out, needs)
     reader = _reader(llm, llm_url)
     decision = router.route(feedback, request=request, solver=solver, why_not=why_not, reader=reader)
     if report is not None:
@@ -255,8 +212,8 @@ def cascade(
     from rectitude.decisions.routing.sets import SetWish, choose_sets, describe_set
     from rectitude.decisions.routing.suite import read_gold
 
-    router = Router(_catalogue(catalog, price_unit, free_prices), _policy(policy))
-    decision = router.route(feedback, request=_request(tokens_in, tokens_out, ""))
+    router = Router(catalogue_of(catalog, price_unit, free_prices), policy_of(policy))
+    decision = router.route(feedback, request=request_of(tokens_in, tokens_out, ""))
     covered = tuple(read_gold(f"hard {each}").any[0] for each in cover or ())
     wish = SetWish(size=size, budget=budget, price_of=price_of, providers=providers, cover=covered)
     found = [describe_set(decision.problem, wish, each) for each in choose_sets(decision.problem, wish, most)]
@@ -300,8 +257,8 @@ def negotiate(
     from rectitude.decisions.routing.smt import describe_bargain
     from rectitude.decisions.routing.smt import negotiate as bargain
 
-    router = Router(_catalogue(catalog, price_unit, free_prices), _policy(policy))
-    problem = router.route(feedback, request=_request(tokens_in, tokens_out, "")).problem
+    router = Router(catalogue_of(catalog, price_unit, free_prices), policy_of(policy))
+    problem = router.route(feedback, request=request_of(tokens_in, tokens_out, "")).problem
     found = bargain(problem, options.id_list(free) or None, options.id_list(tighten))
     told = describe_bargain(problem, found)
     if as_json:
@@ -341,7 +298,7 @@ def serve(
     from rectitude.decisions.routing.serving.config import read_server_config
     from rectitude.decisions.routing.serving.run import listen, run_server
 
-    known, settings = _catalogue(catalog, price_unit, free_prices), read_server_config(config)
+    known, settings = catalogue_of(catalog, price_unit, free_prices), read_server_config(config)
     app, notes = _app(known, settings)
     for note in notes:
         tell(note)
@@ -368,142 +325,8 @@ def _app(known: Catalogue, settings: Any) -> tuple[Any, list[str]]:
     return app, app.state.service.notes
 
 
-@route.command("audit", cls=Verb)
-def audit(
-    recommendations: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="JSON (or JSON lines): feedback, models named, and its clauses if known."),
-    ],
-    catalog: CatalogueFile,
-    name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="Of the recommender, for the report.")
-    ] = "the recommender",
-    delta: Annotated[float, typer.Option("--delta", min=0, max=1, metavar="D", help="Regret of near-feasible.")] = 0.1,
-    seed: options.Seed = 0,
-    report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page.")] = None,
-    price_unit: PriceUnit = None,
-    free_prices: FreePrices = "unknown",
-    as_json: options.Json = False,
-) -> None:
-    """Judge what a recommender named: hard violations, coverage, regret, and whether it beats random sets.
-
-    Example:
-      rectitude route audit named.json --catalog models.csv --report audit.html
-    """
-    from rectitude.decisions.routing.auditing import audit as judge
-    from rectitude.decisions.routing.auditing import read_recommendations
-    from rectitude.decisions.routing.problem import Policy
-
-    known = _catalogue(catalog, price_unit, free_prices)
-    cases = read_recommendations(_entries(recommendations), known)
-    found = judge(known, cases, Policy(delta=delta, defaults=False), seed)
-    if report is not None:
-        from rectitude.core.files import write_text
-        from rectitude.decisions.routing.report import audit_report
-
-        write_text(report, audit_report(name, found))
-    if as_json:
-        emit(found)
-        return
-    table = grid("measure", "value", "95 %", "of", right=(1, 3))
-    for measure, value in found["summary"].items():
-        ends = "–" if value["low"] is None else f"{value['low']:.3f}–{value['high']:.3f}"
-        table.add_row(measure.replace("_", " "), f"{value['value']:.3f}", ends, str(value["n"]))
-    show(table)
-    if report is not None:
-        line(f"Report  {report}")
-
-
-@route.command("priors", cls=Verb)
-def priors(
-    catalog: CatalogueFile,
-    named: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[FILE]", help="JSON: for each run without feedback the models named; our router if omitted."
-        ),
-    ] = None,
-    name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="Of the recommender, for the report.")
-    ] = "the recommender",
-    permutations: Annotated[
-        int, typer.Option("--permutations", min=100, metavar="N", help="Shuffles of the test.")
-    ] = 10_000,
-    seed: options.Seed = 0,
-    report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page.")] = None,
-    price_unit: PriceUnit = None,
-    free_prices: FreePrices = "unknown",
-    as_json: options.Json = False,
-) -> None:
-    """Measure what a recommender favours when nothing is wished for: lifts with permutation tests.
-
-    Example:
-      rectitude route priors --catalog models.csv
-    """
-    from dataclasses import asdict
-
-    from rectitude.decisions.routing.priors import lifts
-    from rectitude.decisions.routing.router import Router
-
-    known = _catalogue(catalog, price_unit, free_prices)
-    if named is None:
-        ranking = Router(known).route("").ranking
-        runs = [[ranked.model for ranked in ranking[:5]]]
-        name = "this router" if name == "the recommender" else name
-    else:
-        runs = _runs(_entries(named), named)
-    found = lifts(known, runs, permutations=permutations, seed=seed)
-    if report is not None:
-        from rectitude.core.files import write_text
-        from rectitude.decisions.routing.report import priors_report
-
-        write_text(report, priors_report(name, found))
-    if as_json:
-        emit({"runs": len(runs), "catalogue": known.hash, "lifts": [asdict(each) for each in found]})
-        return
-    table = grid("value", "recommended", "present", "lift", "p", "q", right=(1, 2, 3, 4, 5), wrap=(0,))
-    for each in found[:15]:
-        shares = f"{each.recommended:.0%}", f"{each.present:.0%}"
-        table.add_row(each.says, *shares, f"{each.lift:+.2f}", f"{each.p:.4f}", f"{each.q:.4f}")
-    show(table)
-    if report is not None:
-        line(f"Report  {report}")
-
-
-def _entries(path: Path) -> list[Any]:
-    """A JSON list, or one JSON value a line."""
-    import json
-
-    from rectitude.core.errors import ConfigError
-
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The file cannot be read: {error}", where=str(path)) from error
-    try:
-        value = json.loads(text)
-        return value if isinstance(value, list) else [value]
-    except ValueError:
-        pass
-    found = []
-    for number, row in enumerate(text.splitlines(), start=1):
-        if row.strip():
-            try:
-                found.append(json.loads(row))
-            except ValueError as error:
-                raise ConfigError(f"Line {number} is not JSON: {error}", where=str(path)) from error
-    return found
-
-
-def _runs(entries: list[Any], path: Path) -> list[list[str]]:
-    from rectitude.core.errors import ConfigError
-
-    found = [entry.get("models") if isinstance(entry, dict) else entry for entry in entries]
-    if found and all(isinstance(each, str) for each in found):
-        return [[str(each) for each in found]]
-    if not all(isinstance(each, list) for each in found):
-        raise ConfigError("Each run is a list of models", where=str(path), fix='For example [["a", "b"], ["b", "c"]]')
-    return [[str(name) for name in each] for each in found if each]
+route.command("audit", cls=Verb)(audit)
+route.command("priors", cls=Verb)(priors)
 
 
 @route.command("import", cls=Verb)

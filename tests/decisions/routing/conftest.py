@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from routing_cases import SMALL
 
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.catalogue import Catalogue
-from rectitude.decisions.routing.importing import build_catalogue, read_catalogue
+from rectitude.decisions.routing.importing import read_catalogue
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.catalogue import Catalogue
 from rectitude.decisions.routing.clauses import Atom, Clause
-from rectitude.decisions.routing.importing import build_catalogue
 
 SUITE, FRESH = (
     tomllib.loads((Path(__file__).parent / name).read_text(encoding="utf-8"))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rectitude.core.errors import ConfigError
 from rectitude.decisions.routing.auditing import Recommendation, audit, read_recommendations
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.catalogue import Catalogue
-from rectitude.decisions.routing.importing import build_catalogue
 from rectitude.decisions.routing.priors import adjusted, choice_weights, features, lifts
 from rectitude.decisions.routing.problem import Policy
 from rectitude.decisions.routing.report import audit_report, priors_report

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from rectitude.core.errors import ConfigError, DataError
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.catalogue import Catalogue, Request
-from rectitude.decisions.routing.importing import build_catalogue, read_catalogue
+from rectitude.decisions.routing.importing import read_catalogue
 from rectitude.decisions.routing.writing import write_catalogue
 
 

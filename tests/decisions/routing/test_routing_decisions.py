@@ -10,9 +10,9 @@ import pytest
 
 from rectitude.core.errors import ConfigError
 from rectitude.decisions import Router
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.catalogue import Catalogue, Request
 from rectitude.decisions.routing.clauses import Clause
-from rectitude.decisions.routing.importing import build_catalogue
 from rectitude.decisions.routing.problem import Policy
 from rectitude.decisions.routing.report import decision_report
 from rectitude.decisions.routing.suite import read_gold

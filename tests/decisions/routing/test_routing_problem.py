@@ -11,9 +11,9 @@ import pytest
 from routing_cases import random_catalogue, random_clauses
 
 from rectitude.decisions.routing import explain
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.catalogue import Catalogue, Request
 from rectitude.decisions.routing.clauses import Atom, Clause, Guard
-from rectitude.decisions.routing.importing import build_catalogue
 from rectitude.decisions.routing.maxsat import best_models, correction_sets, unsat_core
 from rectitude.decisions.routing.problem import Policy, Problem, build_problem
 from rectitude.decisions.routing.suite import read_gold

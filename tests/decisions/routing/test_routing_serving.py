@@ -15,8 +15,8 @@ from routing_cases import SMALL
 from routing_upstream import Upstream, serving
 
 from rectitude.core.errors import ConfigError
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.catalogue import Catalogue
-from rectitude.decisions.routing.importing import build_catalogue
 from rectitude.decisions.routing.serving.app import create_app
 from rectitude.decisions.routing.serving.chat import read_chat
 from rectitude.decisions.routing.serving.config import ServerConfig, reachable, read_server_config

@@ -13,9 +13,9 @@ from pysat.solvers import Solver
 from routing_cases import random_catalogue, random_clauses
 
 from rectitude.core.errors import ConfigError
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.catalogue import Catalogue
 from rectitude.decisions.routing.clauses import Atom
-from rectitude.decisions.routing.importing import build_catalogue
 from rectitude.decisions.routing.problem import Policy, build_problem
 from rectitude.decisions.routing.sets import SetWish, add_budget, allowed, brute_force_sets, choose_sets, describe_set
 from rectitude.decisions.routing.suite import read_gold

@@ -7,8 +7,8 @@ import pytest
 from routing_cases import random_catalogue, random_clauses
 
 from rectitude.core.errors import ConfigError
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.catalogue import Catalogue
-from rectitude.decisions.routing.importing import build_catalogue
 from rectitude.decisions.routing.problem import Policy, Problem, build_problem
 from rectitude.decisions.routing.router import Router
 from rectitude.decisions.routing.smt import describe_bargain, extreme, negotiate, optimistic, robust

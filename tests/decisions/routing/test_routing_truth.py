@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectitude.core.errors import ConfigError
+from rectitude.decisions.routing.building import build_catalogue
 from rectitude.decisions.routing.catalogue import Catalogue
 from rectitude.decisions.routing.clauses import Atom, Clause, Guard, clause_schema, merged, read_clauses
-from rectitude.decisions.routing.importing import build_catalogue
 from rectitude.decisions.routing.truth import TruthTable, atom_truth, disjunction, expected, staircase
 
 KLEENE = {(1, 1): 1, (1, 0): 1, (1, -1): 1, (0, 0): 0, (0, -1): -1, (-1, -1): -1}
