@@ -71,20 +71,22 @@ def by_fairlearn(fitted: tuple[Any, Any, Any], judged: tuple[Any, Any, Any], tol
     from sklearn.base import BaseEstimator, ClassifierMixin
 
     class Scores(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-        classes_ = np.array([0, 1])
-        fitted_ = True
-
         def fit(self, X: Any, y: Any) -> Any:  # noqa: N803
+            self.classes_ = np.unique(y)
             return self
 
         def predict_proba(self, X: Any) -> Any:  # noqa: N803
             scores = np.asarray(X)[:, 0]
             return np.stack([1 - scores, scores], axis=1)
 
-    made = ThresholdOptimizer(
-        estimator=Scores(), constraints="demographic_parity", prefit=True, predict_method="predict_proba", tol=tolerance
-    )
     scores, y, a = fitted
+    made = ThresholdOptimizer(
+        estimator=Scores().fit(scores[:, None], y),
+        constraints="demographic_parity",
+        prefit=True,
+        predict_method="predict_proba",
+        tol=tolerance,
+    )
     made.fit(scores[:, None], y, sensitive_features=a)
     scores, y, a = judged
     chance = np.asarray(made._pmf_predict(scores[:, None], sensitive_features=a))[:, 1]  # no need to draw

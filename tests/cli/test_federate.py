@@ -84,7 +84,7 @@ def test_the_run_is_whole_and_explains_itself(run: Path) -> None:
     }
     assert not run.with_name("fair.federation").exists()
     page = (run / "report.html").read_text(encoding="utf-8")
-    for words in ("What does fairness cost?", "LoGoFair", "masked: only its sum", "Largest local gap", "global only"):
+    for words in ("What does fairness cost?", "LoGoFair", "their sum over the clients (masked)", "Largest local gap", "global only"):
         assert words in page
     assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
     card = (run / "README.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from rectitude.core.errors import ConfigError
 if TYPE_CHECKING:
     from rectitude.runs.folder import RunFolder
 
-_CLASSIFIERS = "Classifier", "Accuracy", "Global gap", "Largest local gap", "Mean local gap"
+_CLASSIFIERS = "Classifier", "Accuracy", "Global gap", "Largest local", "By chance", "Mean local"
 
 
 def federate(
@@ -251,7 +251,7 @@ def _result(run: RunFolder, *, as_json: bool) -> None:
     if as_json:
         emit({**summary, "run": str(run.path)})
         return
-    table = grid(*_CLASSIFIERS, right=(1, 2, 3, 4))
+    table = grid(*_CLASSIFIERS, right=(1, 2, 3, 4, 5))
     for name, figures in ((f"{_base_name(run)}, before", summary.get("base")), (summary["method"], summary)):
         if figures is not None:
             table.add_row(name, *(_written(figures[key]) for key in _KEYS))
@@ -261,12 +261,13 @@ def _result(run: RunFolder, *, as_json: bool) -> None:
         f"({summary['cpu_seconds']:.1f} s of CPU time)"
     )
     show(f"Test rows of all clients, by {summary['criterion']}", "", table, "")
+    show("By chance: largest local gap had these decisions nothing to do with the group", "")
     line(f"Run     {run.path}")
     line(f"Report  {run.path / REPORT}")
     line(f"Next    rectitude classify {shlex.quote(str(run.path))} ROWS.csv")
 
 
-_KEYS = "accuracy", "global_gap", "local_gap_max", "local_gap_mean"
+_KEYS = "accuracy", "global_gap", "local_gap_max", "local_gap_max_by_chance", "local_gap_mean"
 
 
 def _base_name(run: RunFolder) -> str:

@@ -151,6 +151,8 @@ def federate(
             workplace.remove()  # going on would end the same way
             raise
         seconds, cpu = time.perf_counter() - begun, time.process_time() - used
+        for sentence in finished.progress.notes[str(len(plan.stages) - 1)].get("sentences", []):
+            say(sentence)
         comparison = _comparison(people, request, plan, lambda words: bar.update(task, description=words))
     folder = _write(target, federation, request, plan, finished, comparison, (seconds, cpu), overwrite or resume)
     workplace.remove()
@@ -423,7 +425,7 @@ def _write(
         "seed": request.seed,
         "engine": request.engine,
         "data": federation.about(),
-        "notes": [*federation.notes, *progress.lost],
+        "notes": [*federation.notes, *progress.lost, *progress.notes[str(last)].get("sentences", [])],
     }
 
     def write(folder: RunFolder) -> None:

@@ -130,11 +130,15 @@ def verdict(run: ReportInput) -> str:
     )
     base = _base(run)
     if base is not None:
+        before = f"{number(base.global_gap[0], 3)} and {number(base.local_gap_max, 3)}"
         lost = 100 * (base.accuracy[0] - last.accuracy[0])
-        text += (
-            f" Without the constraint the gap was {number(base.global_gap[0], 3)} and "
-            f"{number(base.local_gap_max, 3)}; closing it cost {number(lost, 1)} points of accuracy."
-        )
+        change = f"{number(abs(lost), 1)} points of accuracy"
+        if last.global_gap[0] < base.global_gap[0] and lost > 0:
+            text += f" Without the constraint the gap was {before}; closing it cost {change}."
+        else:
+            text += (
+                f" Without the constraint the gap was {before}, and it had {change} {'more' if lost > 0 else 'less'}."
+            )
     return text
 
 
@@ -207,12 +211,12 @@ def _frontier(run: ReportInput) -> list[Markup]:
             title,
             described,
             series,
-            Axis(f"{gap} in {criterion}", better="lower"),
+            Axis(gap, better="lower"),
             Axis("accuracy", better="higher"),
             of="Method",
         )
         for title, gap, series in (
-            ("Accuracy against the gap over all clients", "global gap", _series(run, local=False)),
+            (f"Accuracy against the gap in {criterion}", "global gap", _series(run, local=False)),
             ("Accuracy against the largest gap at a client", "largest local gap", _series(run, local=True)),
         )
         if series
@@ -284,14 +288,15 @@ def _clients(run: ReportInput) -> list[Markup]:
 
 
 def _messages(run: ReportInput) -> list[Markup]:
+    took_place = {(row.stage, row.kind) for row in run.progress.traffic}
     rows: list[tuple[str, ...]] = []
-    for method in run.plan.methods:
-        for wire in (*method.wire, *((EVALUATION,) if method is run.plan.methods[-1] else ())):
-            for declared in wire.up:
-                masked = "masked: only its sum over the clients is seen"
-                seen = masked if declared.secure and run.plan.secure else "seen by the server"
-                rows.append((method.title, wire.kind, declared.name, declared.shape, declared.meaning, seen))
-    heads = ("Method", "Exchange", "Field", "Shape", "Meaning", "Who sees it")
+    for stage, method in enumerate(run.plan.methods):
+        for wire in (*method.wire, EVALUATION):
+            for declared in wire.up if (stage, wire.kind) in took_place else ():
+                seen = "their sum over the clients (masked)" if declared.secure and run.plan.secure else "each client's"
+                name = f"{method.title}, {wire.kind}: {declared.name}"
+                rows.append((name, f"{declared.meaning} ({declared.shape})", seen))
+    heads = ("Exchange and field", "What it is", "The server sees")
     blocks = [
         prose(
             f"Each client sent {run.summary['bytes_per_client']:,} bytes of numbers in all and received "

@@ -215,13 +215,27 @@ class PostServer(ServerHalf):
         return {"lambda": duals, "totals": np.asarray(self.totals), "shift": shifts(duals, weights)}
 
     def notes(self) -> dict[str, Any]:
-        """Duals and the largest disparity of every round."""
+        """Duals, the largest disparity of every round, and what was not reached."""
         found = [] if self.found is None else self.found.tolist()
+        left = float(np.abs(found[1]).max(initial=0.0)) if found else None
         return {
             "global_duals": found[0] if found else [],
-            "calibration_disparity": float(np.abs(found[1]).max(initial=0.0)) if found else None,
+            "calibration_disparity": left,
             "converged": not self.searching,
             "disparity_by_round": [float(np.abs(seen).max(initial=0.0)) for seen in self.seen],
             "clients_out_of_reach": self.out_of_reach,
             "pooling_prior_rows": self.pooled["prior"].tolist() if "prior" in self.pooled else None,
+            "sentences": self._short(left),
         }
+
+    def _short(self, left: float | None) -> list[str]:
+        """What a person must be told of tolerances that were not kept in the rounds there were."""
+        said, tolerance = [], self.config.global_tolerance
+        if left is not None and tolerance is not None and left > tolerance + 10 * self.config.precision:
+            said.append(
+                f"After {self.round} rounds the largest global gap on calibration rows is {left:.4f}, above the "
+                f"tolerance {tolerance:g}: more rounds come nearer (--set rounds={4 * self.config.rounds})"
+            )
+        if self.out_of_reach:
+            said.append(f"Clients whose own tolerance was not reached on calibration rows: {self.out_of_reach}")
+        return said
