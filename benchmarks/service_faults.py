@@ -1,8 +1,8 @@
-"""Kill -9 while events are taken in and during each kind of job, many times, and what was true afterwards.
+"""Kill -9 while events are taken in and during each kind of job, on each database, and what was true afterwards.
 
 Resumable: each kill is a line of --out, and a run goes on after the last one.
 
-    python benchmarks/service_faults.py --out faults.jsonl --times 20
+    python benchmarks/service_faults.py --out faults.jsonl --times 20 --runs bpr=RUN ease=RUN
     python benchmarks/service_faults.py --out faults.jsonl --table
 """
 
@@ -13,7 +13,9 @@ import json
 import random
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,33 +42,46 @@ def main() -> None:
     table(done)
 
 
-def kills(times: int, runs: dict[str, str], done: list[dict[str, Any]]) -> Any:
-    def missing(kind: str) -> range:
-        return range(sum(row["kind"] == kind for row in done), times)
-
-    with tempfile.TemporaryDirectory() as folder:
-        for number in missing("events into SQLite"):
-            told = faults.kill_while_taking_events(f"sqlite:///{folder}/{number}.db", number)
-            yield asdict(told) | {"kind": "events into SQLite"}
-        if programs() is not None and missing("events into PostgreSQL"):
-            server = Postgres()
-            try:
-                for number in missing("events into PostgreSQL"):
-                    told = faults.kill_while_taking_events(server.new_database(), number)
-                    yield asdict(told) | {"kind": "events into PostgreSQL"}
-            finally:
-                server.remove()
+def kills(times: int, runs: dict[str, str], done: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The kills that ``done`` lacks, of every kind on every database that is installed."""
     served = {name: Path(path) for name, path in runs.items()}
-    for kind in JOBS if served else ():
-        lasts = None
-        for number in missing(kind):
-            with tempfile.TemporaryDirectory() as folder:
-                place = Path(folder)
-                if lasts is None:
-                    lasts = faults.lasting(kind, f"sqlite:///{folder}/0.db", place / "0", served)
-                share = random.Random(number).uniform(0.0, 1.0)
-                told = faults.kill_during_job(kind, f"sqlite:///{folder}/1.db", place / "1", served, share, lasts)
-                yield asdict(told)
+    server = Postgres() if programs() is not None else None
+    stores: dict[str, Callable[[Path], str]] = {"SQLite": lambda place: f"sqlite:///{place}/store.db"}
+    if server is not None:
+        stores["PostgreSQL"] = lambda _: server.new_database()
+    try:
+        for database, new_store in stores.items():
+            for act, kill in acts(served).items():
+                kind = f"{act}, {database}"
+                for number in range(sum(row["kind"] == kind for row in done), times):
+                    with tempfile.TemporaryDirectory() as folder:
+                        place = Path(folder)
+                        yield asdict(kill(new_store(place), place, number)) | {"kind": kind}
+    finally:
+        if server is not None:
+            server.remove()
+
+
+def acts(runs: dict[str, Path]) -> dict[str, Callable[[str, Path, int], faults.Killed]]:
+    """What is killed, by name: told the URL of an empty store, an empty folder and the number of the kill."""
+    found: dict[str, Callable[[str, Path, int], faults.Killed]] = {
+        "events": lambda url, _, number: faults.kill_while_taking_events(url, number)
+    }
+    if not runs:
+        return found
+    first = next(iter(runs.values()))
+    found["events over HTTP"] = lambda url, place, number: faults.kill_while_taking_events_over_http(
+        url, place, first, number
+    )
+    lasts: dict[str, float] = {}
+
+    def job(kind: str, url: str, place: Path, number: int) -> faults.Killed:
+        if kind not in lasts:
+            lasts[kind] = faults.lasting(kind, f"sqlite:///{place}/undisturbed.db", place / "0", runs)
+        share = random.Random(number).uniform(0.0, 1.0)
+        return faults.kill_during_job(kind, url, place / "1", runs, share, lasts[kind])
+
+    return found | {kind: partial(job, kind) for kind in JOBS}
 
 
 def table(rows: list[dict[str, Any]]) -> None:

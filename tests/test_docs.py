@@ -11,19 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from documents import DOCS, ROOT, blocks, run
 from rectitude.models.registry import model_class, model_names
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    """Fenced blocks of a language, each padded so that line numbers are the page's."""
-    text = page.read_text(encoding="utf-8")
-    return [
-        "\n" * text[: match.start(1)].count("\n") + match.group(1)
-        for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    ]
+OF_PYTHON = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [*OF_PYTHON[:2], *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]
 
 
 def shop(folder: Path) -> None:
@@ -47,7 +39,7 @@ def shop(folder: Path) -> None:
     pl.DataFrame({"user_id": list(range(150, 150 + n_users))}).write_parquet(folder / "users.parquet")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in OF_PYTHON if blocks(page, "python")], ids=lambda page: page.name)
 def test_the_python_of_a_page_runs_from_top_to_bottom(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,7 +52,7 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     for block in blocks(page, "python"):
-        exec(compile(block, str(page), "exec", dont_inherit=True), names)  # noqa: S102 -- our own documents
+        run(block, page, names)
 
 
 COMMANDS = [
@@ -86,7 +78,7 @@ def test_a_command_of_a_page_exists_with_its_options(line: str) -> None:
     assert {word for word in words if word.startswith("-")} <= known
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target

@@ -1,32 +1,40 @@
 """Processes that are killed while they write, and what must be true afterwards.
 
 Children come from a server that has imported everything already, so that a kill costs milliseconds to set up. Used by
-``test_faults.py`` and, many times over, by ``benchmarks/service_faults.py``.
+``test_service_faults.py`` and, many times over, by ``benchmarks/service_faults.py``.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import multiprocessing
 import random
 import shutil
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from rectitude.decisions.routing.serving.run import listen
 from rectitude.runs.folder import RunFolder
 from rectitude.service import rights
 from rectitude.service.access import LOCAL
 from rectitude.service.config import ServiceConfig
+from rectitude.service.launch import Launch, serve
 from rectitude.service.service import Service
 from rectitude.service.store import Event, Store, UserFacts
 from rectitude.training.run import Run
 
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["rectitude.service.service", "rectitude.workflow.unlearning", "sklearn.ensemble"])
+context.set_forkserver_preload(["rectitude.service.launch", "rectitude.workflow.unlearning", "sklearn.ensemble"])
 _THREADS, _BATCH = 4, 50
 _LEASE_S = 0.5
 
@@ -94,19 +102,88 @@ def kill_while_taking_events(url: str, seed: int) -> Killed:
     except EOFError:
         pass
     with Store.open(url) as store:
-        found = [stored.event for stored in store.events(limit=10_000_000)]
-        counts: dict[int, int] = {}
-        for event in found:
-            batch = int(event.id.partition("-")[0])
-            counts[batch] = counts.get(batch, 0) + 1
-        assert len({event.id for event in found}) == len(found)
-        assert set(counts.values()) == {_BATCH}, "a batch is there by half"
-        assert acknowledged <= set(counts), "an acknowledged event is missing"
-        assert len(set(counts) - acknowledged) <= _THREADS
-        for batch in range(max(acknowledged) + 1):  # a sender that does not know sends again
-            stored = store.add_events(events_of(batch))
-            assert stored.accepted == (0 if batch in counts else _BATCH)
+        _all_there_once(store, acknowledged, lambda batch: store.add_events(events_of(batch)).accepted)
     return Killed("events", 1, 1, _BATCH * len(acknowledged))
+
+
+def _all_there_once(store: Store, acknowledged: set[int], send: Callable[[int], int]) -> None:
+    """Whole batches only, those acknowledged among them; a sender that does not know sends again."""
+    found = [stored.event for stored in store.events(limit=10_000_000)]
+    counts = Counter(int(event.id.partition("-")[0]) for event in found)
+    assert len({event.id for event in found}) == len(found)
+    assert set(counts.values()) <= {_BATCH}, "a batch is there by half"
+    assert acknowledged <= set(counts), "an acknowledged event is missing"
+    assert len(set(counts) - acknowledged) <= _THREADS
+    for batch in range(max(acknowledged) + 1):
+        assert send(batch) == (0 if batch in counts else _BATCH)
+
+
+# ---- events over HTTP ------------------------------------------------------------------------------------------------
+
+
+def _serve(url: str, folder: Path, run: Path, telling: Connection) -> None:
+    config = ServiceConfig(store=url, folder=folder, rate_per_minute=0)
+    launch = Launch(config=config, slots={"main": str(run)})
+    service = launch.open()
+    listener = listen("127.0.0.1", 0)
+    telling.send(listener.getsockname()[1])
+    serve(launch, service, listener)
+
+
+@contextmanager
+def served(url: str, folder: Path, run: Path) -> Iterator[tuple[Any, str]]:
+    """A process that serves a run, as ``rectitude serve`` does: the process, and the address it answers at."""
+    receiving, telling = context.Pipe(duplex=False)
+    child = context.Process(target=_serve, args=(url, folder, run, telling))
+    child.start()
+    telling.close()
+    try:
+        yield child, f"http://127.0.0.1:{receiving.recv()}"
+    finally:
+        child.kill()
+        child.join()
+
+
+def send_over_http(address: str, key: str, batch: int) -> httpx.Response:
+    """A batch by the route, as lines."""
+    lines = "\n".join(json.dumps(event._asdict()) for event in events_of(batch))
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/x-ndjson"}
+    return httpx.post(f"{address}/v1/events", content=lines, headers=headers, timeout=60)
+
+
+def kill_while_taking_events_over_http(url: str, folder: Path, run: Path, seed: int) -> Killed:
+    """The same through the route of a service, by senders with a key; the next service must know all of it."""
+    with Store.open(url) as store:
+        key = store.keys.make("sender", "write")[1]
+    acknowledged: set[int] = set()
+    numbers, lock = itertools.count(), threading.Lock()
+
+    def send(address: str) -> None:
+        while True:
+            with lock:
+                batch = next(numbers)
+            try:
+                answer = send_over_http(address, key, batch)
+            except httpx.TransportError:  # killed
+                return
+            assert answer.json() == {"accepted": _BATCH, "duplicates": 0, "erased": 0}, answer.text
+            with lock:
+                acknowledged.add(batch)
+
+    with served(url, folder, run) as (child, address):
+        threads = [threading.Thread(target=send, args=(address,)) for _ in range(_THREADS)]
+        for thread in threads:
+            thread.start()
+        while not acknowledged:
+            time.sleep(0.005)
+        time.sleep(random.Random(seed).uniform(0.02, 0.5))
+        child.kill()
+        for thread in threads:
+            thread.join()
+        count = len(acknowledged)
+    with served(url, folder, run) as (_, address), Store.open(url) as store:
+        _all_there_once(store, acknowledged, lambda batch: send_over_http(address, key, batch).json()["accepted"])
+    return Killed("events over HTTP", 1, 1, _BATCH * count)
 
 
 # ---- jobs ------------------------------------------------------------------------------------------------------------
@@ -134,11 +211,8 @@ def kill_during_job(kind: str, url: str, folder: Path, runs: dict[str, Path], sh
         lasts: That time, in seconds.
     """
     config = ServiceConfig(store=url, folder=folder / "data", job_lease_s=_LEASE_S, forget="automatic")
-    for name, path in runs.items():
-        shutil.copytree(path, folder / "runs" / name)
     with Store.open(url) as store:
-        for name in runs:
-            store.serve(name, str(folder / "runs" / name))
+        _serve_copies(store, folder / "runs", runs)
         store.add_events([Event(f"e{n}", "u3", f"i{n}", at=float(n)) for n in range(20)])
         store.put_users([UserFacts("u3", {"gender": "F"})])
         service = Service(config, store)
@@ -167,6 +241,12 @@ def kill_during_job(kind: str, url: str, folder: Path, runs: dict[str, Path], sh
         told = Killed(kind, 1, int(middle), 0, round(time.monotonic() - killed, 2), [steps])
         assert claimed
     return told
+
+
+def _serve_copies(store: Store, folder: Path, runs: dict[str, Path]) -> None:
+    for name, path in runs.items():
+        shutil.copytree(path, folder / name)
+        store.serve(name, str(folder / name))
 
 
 def _wait(store: Store, identifier: str, statuses: set[str]) -> Any:
@@ -198,12 +278,9 @@ def _consistent(store: Store, kind: str, identifier: str) -> None:
 
 def lasting(kind: str, url: str, folder: Path, runs: dict[str, Path]) -> float:
     """Seconds from the claim of an undisturbed job to its end."""
-    for name, path in runs.items():
-        shutil.copytree(path, folder / "runs" / name)
     config = ServiceConfig(store=url, folder=folder / "data", job_lease_s=30, forget="automatic")
     with Store.open(url) as store:
-        for name in runs:
-            store.serve(name, str(folder / "runs" / name))
+        _serve_copies(store, folder / "runs", runs)
         asked = rights.ask(Service(config, store), LOCAL, kind, "u3", "gender" if kind == "forget" else None)
         child = context.Process(target=_work, args=(config, True))
         child.start()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from web_client import TestClient
 
 from rectitude.core.errors import ConfigError
@@ -18,6 +18,7 @@ from rectitude.service.access import (
     Limiter,
     Principal,
     Sessions,
+    _slow_down,
     check_binding,
     check_user,
     client_address,
@@ -172,6 +173,22 @@ def test_only_names_of_ours_are_answered(make: Callable[..., Service], settings:
     assert asking(make(**settings))("GET", "/open", headers={"host": host}) == status
 
 
+def test_another_name_is_told_what_to_do(make: Callable[..., Service]) -> None:
+    client = TestClient(small_app(make()), base_url="http://shop.example")
+    told = client.get("/open").json()
+    assert told["detail"] == "The service does not answer to the name 'shop.example'"
+    assert "allowed_hosts" in told["fix"]
+
+
+def test_a_wrong_key_is_told_from_none(make: Callable[..., Service]) -> None:
+    service = make()
+    service.store.keys.make("a", "admin")
+    client = TestClient(small_app(service), base_url="http://127.0.0.1")
+    assert client.get("/of/u").json()["detail"] == "A key is needed"
+    wrong = client.get("/of/u", headers={"authorization": "Bearer rk_mistyped"}).json()["detail"]
+    assert wrong == "This key opens nothing: it was mistyped, or it was revoked"
+
+
 # ---- rates -----------------------------------------------------------------------------------------------------------
 
 
@@ -204,6 +221,16 @@ def test_too_many_requests_say_when_to_come_back(make: Callable[..., Service]) -
     answer = ask.client.get("/of/u", headers={"authorization": f"Bearer {key}"})  # type: ignore[attr-defined]
     assert 1 <= int(answer.headers["retry-after"]) <= 10
     assert [ask("GET", "/of/u", "rk_wrong_key") for _ in range(5)] == [401, 401, 401, 429, 429]
+
+
+def test_who_comes_back_when_told_gets_in() -> None:
+    now = [0.0]
+    limiter = Limiter(burst=1, clock=lambda: now[0])
+    assert limiter.wait("a", 26) == 0  # one in 2.3 seconds
+    with pytest.raises(HTTPException) as refused:
+        _slow_down(limiter.wait("a", 26))
+    now[0] = float(refused.value.headers["Retry-After"])
+    assert limiter.wait("a", 26) == 0
 
 
 def test_addresses_are_taken_from_trusted_proxies_only() -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from web_client import TestClient
 
-from rectitude.service.access import Permission
+from rectitude.service import rights
+from rectitude.service.access import CSRF_HEADER, LOCAL, Permission
 from rectitude.service.app import create_app
 from rectitude.service.service import Service
+from rectitude.service.store import Event, UserFacts
 from rectitude.service.store.keys import ROLES
 
 FILLED = {
@@ -36,9 +38,9 @@ ANOTHER: dict[tuple[str, str], dict[str, Any]] = {
     ("GET", "/me/why"): {"params": {"person": "u2", "item": "i1"}},
     ("GET", "/me/delete"): {"params": {"person": "u2"}},
     ("POST", "/me/items/{act}"): {"data": {"person": "u2", "item": "i1"}},
+    ("POST", "/me/share"): {"data": {"person": "u2", "percent": "50"}},
     ("POST", "/me/requests"): {"data": {"person": "u2", "kind": "export"}},
 }
-    ("POST", "/me/share"): {"data": {"person": "u2", "percent": "50"}},
 """Routes a person may use whose address does not name the person: the same question about somebody else."""
 
 ABOUT_NOBODY = {
@@ -74,8 +76,12 @@ def permissions(dependant: Any) -> Iterator[Permission]:
         yield from permissions(below)
 
 
+Served = tuple[TestClient, dict[str, str], Any]
+
+
 @pytest.fixture
-def served(open_service: Callable[..., Service]) -> Iterator[tuple[TestClient, dict[str, str], Any]]:
+def served(open_service: Callable[..., Service]) -> Iterator[Served]:
+    """A client with a page session that nobody has signed in to, the text of a key of each role, the application."""
     service = open_service(
         experiments=("try=main:0.5,bpr:0.5",), rate_per_minute=0, person_rate_per_minute=0, run_jobs=False
     )
@@ -85,8 +91,21 @@ def served(open_service: Callable[..., Service]) -> Iterator[tuple[TestClient, d
         yield client, keys, app
 
 
-def test_every_route_for_every_role(served: tuple[TestClient, dict[str, str], Any]) -> None:
+def ask(served: Served, method: str, address: str, role: str | None, **more: Any) -> Any:
+    """By a key and, for pages, from a session nobody has signed in to."""
     client, keys, app = served
+    sessions = app.state.service.sessions
+    session = sessions.open(None)
+    client.cookies.clear()
+    client.cookies.set(sessions.cookie, sessions.write(session))
+    headers = {"accept": "application/json", CSRF_HEADER: sessions.token(session), **more.pop("headers", {})}
+    if role is not None:
+        headers["authorization"] = f"Bearer {keys[role]}"
+    return client.request(method, address, headers=headers, **more)
+
+
+def test_every_route_for_every_role(served: Served) -> None:
+    _, keys, app = served
     wrong: list[str] = []
     count = 0
     for route in routes(app.routes):
@@ -98,28 +117,65 @@ def test_every_route_for_every_role(served: tuple[TestClient, dict[str, str], An
             address = route.path_format.format(**{name: FILLED[name] for name in route.param_convertors})
             allowed = {None, *ROLES} if not roles else {"admin", *set.intersection(*map(set, roles))}
             for role in (None, *ROLES):
-                headers = {"accept": "application/json"}
-                if role is not None:
-                    headers["authorization"] = f"Bearer {keys[role]}"
-                more = {} if method == "GET" else {"json": {}}
-                answer = client.request(method, address, headers=headers, **more)
+                more: dict[str, Any] = {} if method == "GET" else {"json": {}}
+                if (method, address) == ("POST", "/sign-in"):
+                    more = {"data": {"key": keys["read"]}}
+                answer = ask(served, method, address, role, **more)
                 to_sign_in = answer.status_code == 303 and answer.headers["location"].startswith("/sign-in")
-                status = 401 if to_sign_in and role is None else answer.status_code
+                status = 401 if to_sign_in and roles else answer.status_code
                 count += 1
                 expected = "in" if role in allowed else 401 if role is None else 403
-                page_form = expected == "in" and method == "POST" and not address.startswith("/v1") and status == 403
-                got: Any = "in" if status not in (401, 403) or page_form else status
+                got: Any = "in" if status not in (401, 403) else status
                 if got != expected or status >= 500:
                     wrong.append(f"{method} {route.path} as {role}: {status}, expected {expected}")
     assert not wrong, "\n".join(wrong)
     assert count > 300
 
 
-def test_a_persons_key_sees_nobody_else(served: tuple[TestClient, dict[str, str], Any]) -> None:
-    client, keys, app = served
-    headers = {"accept": "application/json", "authorization": f"Bearer {keys['person']}"}
-    wrong = []
+def test_what_changes_something_on_a_page_needs_the_sessions_token(served: Served) -> None:
+    for route in routes(served[2].routes):
+        if "POST" in route.methods and not route.path.startswith("/v1"):
+            address = route.path_format.format(**{name: FILLED[name] for name in route.param_convertors})
+            answer = ask(served, "POST", address, "admin", headers={CSRF_HEADER: "another"})
+            assert (answer.status_code, address) == (403, address)
+
+
+def test_what_is_held_of_a_person_is_told_to_nobody_else(served: Served) -> None:
+    _, keys, app = served
+    service: Service = app.state.service
+    service.store.put_users([UserFacts("u1", {"planted": "planted-fact"})])
+    service.store.add_events([Event("planted-event", "u1", "i5", "planted-kind", 1.0, 1e9)])
+    service.store.keys.make("planted-name", "person", "u1")
+    rights.object_to(service, LOCAL, "u1", "i6", "planted-reason")
+    export = rights.ask(service, LOCAL, "export", "u1")
+    service.jobs.run_waiting()
+    keys["another person"] = service.store.keys.make("u2", "person", "u2")[1]
+    told: dict[str | None, str] = dict.fromkeys((None, *keys), "")
     for route in routes(app.routes):
+        for method in sorted(route.methods & {"GET", "POST"}):
+            name = (method, route.path_format)
+            about = ANOTHER.get(name, {} if route.path.startswith("/v1") else {"params": {"person": "u1", "q": "u1"}})
+            if method == "POST" and name not in ANOTHER:
+                continue
+            filled = {**FILLED, "identifier": export.id}
+            address = route.path_format.format(**{one: filled[one] for one in route.param_convertors})
+            asked = {way: {**values, **_about_u1(values)} for way, values in about.items()}
+            for who in told:
+                answer = ask(served, method, address, who, **asked)
+                told[who] += f"{name}: it is {answer.headers.get('content-type')}\n{answer.text}\n"
+    for planted in ("planted-fact", "planted-event", "planted-kind", "planted-reason", "planted-name"):
+        knowing = {who for who, text in told.items() if planted in text}
+        assert knowing == {"admin", "person"}, planted
+    assert {who for who, text in told.items() if "it is application/zip" in text} == {"admin", "person"}
+
+
+def _about_u1(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: "u1" for name in ("user", "person") if name in values}
+
+
+def test_a_persons_key_sees_nobody_else(served: Served) -> None:
+    wrong = []
+    for route in routes(served[2].routes):
         roles = [one.roles for one in permissions(route.dependant) if one.roles is not None]
         if not roles or not all("person" in one for one in roles):
             continue
@@ -137,7 +193,7 @@ def test_a_persons_key_sees_nobody_else(served: tuple[TestClient, dict[str, str]
                 assert name in ANOTHER, f"{name}: say in ANOTHER how it would ask about another person, or ABOUT_NOBODY"
                 address = route.path_format.format(**{one: FILLED[one] for one in route.param_convertors})
                 asked = ANOTHER[name]
-            status = client.request(method, address, headers=headers, **asked).status_code
+            status = ask(served, method, address, "person", **asked).status_code
             if status != 403:
                 wrong.append(f"{method} {address} about another person: {status}")
     assert not wrong, "\n".join(wrong)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 from postgres_server import Postgres
 
 from rectitude.client import Client, Event
+from rectitude.service.launch import in_background
 from rectitude.service.service import Service
 
 
 def test_clients_notice_nothing_of_a_database_that_restarts(
-    postgres: Postgres, open_service: Callable[..., Service], answer: Callable[[Service], AbstractContextManager[str]]
+    postgres: Postgres, open_service: Callable[..., Service]
 ) -> None:
     service = open_service(store=postgres.new_database(), run_jobs=False)
     stop, failures, sent, lists = threading.Event(), [], [], []
@@ -29,7 +29,7 @@ def test_clients_notice_nothing_of_a_database_that_restarts(
                 except Exception as error:  # every one of them is a failure of this test
                     failures.append(error)
 
-    with answer(service) as address:
+    with in_background(service) as address:
         threads = [threading.Thread(target=live, args=(address, number)) for number in range(3)]
         for thread in threads:
             thread.start()

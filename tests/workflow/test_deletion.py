@@ -82,6 +82,15 @@ def test_removed_vectors_are_gone_and_nobody_elses_answer_changes(folder: Path, 
     assert (lineage["parent"], lineage["without"]) == ("run", ["digest"])
 
 
+def test_a_model_that_stores_no_vectors_of_people_says_what_was_removed(folder: Path, tmp_path: Path) -> None:
+    small = {"n_factors": 8, "epochs": 1, "max_length": 20, "n_negatives": 8, "n_blocks": 1, "n_heads": 1}
+    run = made(folder, "sasrec", tmp_path / "run", **small)
+    _, told = delete_people(run, GONE, out=tmp_path / "new")
+    assert told["remedy"] == "history removed"
+    assert told["left"][0].endswith("cannot be taken out without training again.")
+    assert told["after"] == [{"id": 0, "history": 0, "stored_vectors": 0, "lists": 0}] * 2
+
+
 def test_no_file_of_the_new_run_names_them(tiny: Dataset, tmp_path: Path) -> None:
     users = tiny.users.with_columns(("person-" + pl.col("user_id")).alias("user_id"))
     write_folder(Dataset("named", tiny.interactions, users, tiny.items), tmp_path / "named")

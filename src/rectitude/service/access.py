@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import secrets
 import threading
 import time
@@ -282,7 +283,7 @@ class Permission:
         if principal is None:
             address = client_address(request, service.config)
             _slow_down(service.limiter.wait(f"address:{address}", service.config.person_rate_per_minute))
-            raise HTTPException(401, "A key is needed", {"WWW-Authenticate": "Bearer"})
+            raise HTTPException(401, _no_key(request), {"WWW-Authenticate": "Bearer"})
         if principal.by != "local":
             person = principal.role == "person"
             rate = service.config.person_rate_per_minute if person else service.config.rate_per_minute
@@ -339,6 +340,12 @@ async def identify(request: Request, service: Service) -> Principal | None:
     return None
 
 
+def _no_key(request: Request) -> str:
+    if request.headers.get("authorization"):
+        return "This key opens nothing: it was mistyped, or it was revoked"
+    return "A key is needed"
+
+
 def client_address(request: Request, config: ServiceConfig) -> str:
     """Who is at the other end, through proxies that are trusted."""
     address = request.client.host if request.client is not None else "unknown"
@@ -353,7 +360,8 @@ def client_address(request: Request, config: ServiceConfig) -> str:
 
 def _slow_down(seconds: float) -> None:
     if seconds > 0:
-        raise HTTPException(429, "Too many requests", {"Retry-After": str(max(1, round(seconds)))})
+        wait = str(math.ceil(seconds))
+        raise HTTPException(429, f"Too many requests: wait {wait} s", {"Retry-After": wait})
 
 
 # ---- other sites -----------------------------------------------------------------------------------------------------
@@ -411,8 +419,12 @@ class HostGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or answer 421."""
-        if scope["type"] in ("http", "websocket") and not self._known(dict(scope["headers"]).get(b"host", b"")):
-            body = json.dumps({"type": "about:blank", "title": "Misdirected Request", "status": 421}).encode()
+        host = dict(scope["headers"]).get(b"host", b"") if scope["type"] in ("http", "websocket") else None
+        if host is not None and not self._known(host):
+            told = {"type": "about:blank", "title": "Misdirected Request", "status": 421}
+            told["detail"] = f"The service does not answer to the name '{host.decode('latin-1')}'"
+            told["fix"] = "Name it in allowed_hosts when the service is started"
+            body = json.dumps(told).encode()
             head = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
             await send({"type": "http.response.start", "status": 421, "headers": head})
             await send({"type": "http.response.body", "body": body})

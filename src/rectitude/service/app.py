@@ -49,7 +49,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=_lifespan,
         redirect_slashes=False,
     )
-    app.state.service, app.state.metrics, app.state.stopping = service, Metrics(), False
+    app.state.service, app.state.metrics = service, Metrics()
     service.shelf.batcher.watch(app.state.metrics.batch.observe)
     problems.install(app, _tell)
     for router in _routers():
@@ -85,7 +85,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        app.state.stopping = True
         following.cancel()
         with suppress(asyncio.CancelledError):
             await following
@@ -134,13 +133,13 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         "key": {"type": "http", "scheme": "bearer", "description": "A key made with 'rectitude keys make'."}
     }
     for path, operations in made["paths"].items():
-        for operation in operations.values():
-            _tell_truth(path, operation)
+        for method, operation in operations.items():
+            _tell_truth(path, method, operation)
     app.openapi_schema = made
     return made
 
 
-def _tell_truth(path: str, operation: dict[str, Any]) -> None:
+def _tell_truth(path: str, method: str, operation: dict[str, Any]) -> None:
     answers = operation["responses"]
     answers.pop("422", None)
     usual: tuple[int, ...] = (422,)
@@ -148,7 +147,9 @@ def _tell_truth(path: str, operation: dict[str, Any]) -> None:
         operation["security"] = [{"key": []}]
         usual = _ALWAYS
     if "requestBody" in operation:
-        usual += (400, 413, 415, 507)
+        usual += (400, 413, 415)
+    if method != "get":
+        usual += (507,)
     told = {str(status): about for status, about in problems.responses(*usual).items()}
     if "200" in answers and operation.get("operationId", "").endswith("_get"):
         told["304"] = {"description": "The client has it already (If-None-Match)"}

@@ -8,7 +8,10 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from rectitude.core.config import Settings, build
+from rectitude.decisions.routing.serving.run import listen
 from rectitude.service.access import check_binding
 from rectitude.service.api.metrics import MULTIPROCESS
 from rectitude.service.app import create_app
@@ -87,6 +91,28 @@ def serve(launch: Launch, service: Service, listener: Any) -> None:
             "rectitude.service.launch:worker", factory=True, workers=launch.config.workers, **settings
         )
         Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+
+
+@contextmanager
+def in_background(service: Service, port: int = 0) -> Iterator[str]:
+    """Answer in a thread of this process, on a port of this machine: for notebooks, tools and tests.
+
+    Args:
+        service: Opened; closed at the end.
+        port: To listen at; 0 takes a free one.
+
+    Yields:
+        The address.
+    """
+    listener = listen("127.0.0.1", port)
+    server = uvicorn.Server(uvicorn.Config(create_app(service), **_uvicorn_settings(service.config)))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="service")
+    thread.start()
+    try:
+        yield f"{'https' if service.config.tls_certificate else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def worker() -> FastAPI:

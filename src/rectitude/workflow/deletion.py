@@ -1,9 +1,10 @@
 """Deleting people from a run: a new run in which nothing stored is theirs, and what became of the model.
 
-Three remedies. ``solved again``: a model that is solved by a formula is solved without them, from the same seed; it is
+Four remedies. ``solved again``: a model that is solved by a formula is solved without them, from the same seed; it is
 the model that would have been made had they never been there. ``trained again``: the same for a model trained by
 gradient, at the price of a training. ``vectors removed``: what the model stores of them is emptied; the parameters that
-all people share were learnt with their events too, and stay.
+all people share were learnt with their events too, and stay. ``history removed``: the same for a model that stores
+nothing of anybody but their history.
 
 Places in the tables stay where they were, emptied, so that nobody else's index moves.
 """
@@ -38,7 +39,7 @@ from rectitude.unlearning.membership import membership
 from rectitude.workflow.fitting import fit
 from rectitude.workflow.judging import judge
 
-Remedy = Literal["solved again", "trained again", "vectors removed"]
+Remedy = Literal["solved again", "trained again", "vectors removed", "history removed"]
 DELETION = "deletion.json"
 """What was done to the run, in its folder."""
 
@@ -219,7 +220,7 @@ def _repaired(
         return "trained again", _trained(parent, read.dataset, target), why
     elif retrain:
         why = f"its data cannot be read again: {read.why_not}"
-    return "vectors removed", _emptied(parent, read, gone), why
+    return "vectors removed" if parent.model.user_tables() else "history removed", _emptied(parent, read, gone), why
 
 
 def _settings(parent: Run) -> dict[str, Any]:
@@ -303,10 +304,10 @@ def _left(remedy: Remedy, model: Recommender, events: int, read: _Data) -> list[
         ]
     if remedy == "trained again":
         return ["Nothing: the model was trained again from the same seed without them."]
-    stored = ", ".join(model.user_tables()) or "no vectors of people"
+    emptied = f" Emptied: {', '.join(model.user_tables())}." if model.user_tables() else ""
     left = [
         f"The parameters that all people share (of items, of networks) were learnt with their {events:,} events too; "
-        f"their part cannot be taken out without training again. Emptied: {stored}."
+        f"their part cannot be taken out without training again.{emptied}"
     ]
     if read.split is None:
         left.append("The counts of how often each item was used still hold theirs, for the data cannot be read again.")

@@ -107,6 +107,18 @@ def test_a_clock_that_is_a_little_ahead_is_tolerated(web: TestClient) -> None:
     assert web.post("/v1/events", json={"user": "p", "item": "i1", "at": time.time() + 600}).status_code == 422
 
 
+def test_a_persons_events_keep_their_ids_and_nobody_keeps_them_out(open_service: Callable[..., Service]) -> None:
+    service = open_service()
+    keys = {user: service.store.keys.make(user, "person", user)[1] for user in ("p", "q")}
+    with TestClient(create_app(service), base_url="http://127.0.0.1") as web:
+        for user in ("q", "p"):
+            event = {"id": "e" * 256, "user": user, "item": "i1"}
+            answer = web.post("/v1/events", json=event, headers={"Authorization": f"Bearer {keys[user]}"})
+            assert answer.json()["accepted"] == 1
+            found = web.get("/v1/events", headers={"Authorization": f"Bearer {keys[user]}"}).json()["items"]
+            assert [(row["id"], row["user"]) for row in found] == [("e" * 256, user)]
+
+
 def test_a_batch_has_a_limit(open_service: Callable[..., Service]) -> None:
     with TestClient(create_app(open_service(max_batch=3)), base_url="http://127.0.0.1") as web:
         assert web.post("/v1/events", json=[{"user": "p", "item": "i1"}] * 4).status_code == 422

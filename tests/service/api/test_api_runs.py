@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from rectitude.client import answers
 from rectitude.client.answers import Health
 from rectitude.service.app import create_app
 from rectitude.service.service import Service
+from rectitude.service.serving.info import RunInfo
+from rectitude.service.store.store import Slot
 
 
 def test_runs_with_metrics_lineage_and_findings(web: TestClient, runs: dict[str, Path]) -> None:
@@ -30,29 +33,97 @@ def test_runs_with_metrics_lineage_and_findings(web: TestClient, runs: dict[str,
     file.unlink()
 
 
-@pytest.mark.parametrize("name", ["..", ".", "%2e%2e", "..%2f..%2fetc", "none", "a%00b", "sasrec%2F..%2Fease", "\\.."])
+@pytest.mark.parametrize(
+    "name", ["..", ".", "%2e%2e", "..%2f..%2fetc", "none", "sasrec%2F..%2Fease", "\\..", "%F0%9F%98%80" * 255]
+)
 def test_names_that_are_no_run(web: TestClient, name: str) -> None:
     assert web.get(f"/v1/runs/{name}/findings").status_code == 404
 
 
 @pytest.mark.parametrize(
-    "name", ["../sasrec", "/etc", "..", "sasrec/../ease", "none", "a\u0000b", "~", "C:\\x", "x" * 255]
+    "name",
+    ["../sasrec", "/etc", "..", "sasrec/../ease", "none", "a\u0000b", "~", "C:\\x", "x" * 255, "\U0001f600" * 255],
 )
 def test_only_runs_of_the_folders_served_can_be_put_into_a_slot(web: TestClient, name: str) -> None:
     assert web.put("/v1/slots/main", json={"run": name}).status_code == 404
     assert web.get("/v1/recommend?user=u1").json()["run"] == "sasrec"
 
 
-def test_a_link_out_of_the_folder_is_not_followed(web: TestClient, runs: dict[str, Path], tmp_path: Path) -> None:
-    import shutil
-
+def test_links_and_hidden_folders_lead_nowhere(web: TestClient, runs: dict[str, Path], tmp_path: Path) -> None:
+    root = runs["ease"].parent
     shutil.copytree(runs["ease"], tmp_path / "outside")
-    link = runs["ease"].parent / "link"
-    link.symlink_to(tmp_path / "outside")
+    shutil.copytree(runs["ease"], root / ".ease.new.being-built")
+    strange = {"link": tmp_path / "outside", "up": root.parent, "round": root / "round", "gone": root / "nothing"}
+    for name, target in strange.items():
+        (root / name).symlink_to(target)
     try:
-        assert web.put("/v1/slots/main", json={"run": "link"}).status_code == 404
+        for name in (*strange, ".ease.new.being-built"):
+            assert web.put("/v1/slots/main", json={"run": name}).status_code == 404
+            assert web.get(f"/v1/runs/{name}").status_code == 404
+        assert [run["name"] for run in web.get("/v1/runs").json()["items"]] == ["bpr", "ease", "sasrec"]
     finally:
-        link.unlink()
+        for name in strange:
+            (root / name).unlink()
+        shutil.rmtree(root / ".ease.new.being-built")
+
+
+def test_a_run_is_read_again_only_when_a_file_of_it_changed(
+    web: TestClient, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, seen = RunInfo.read, []
+
+    def counted(path: Path) -> RunInfo:
+        seen.append(path.name)
+        return read(path)
+
+    monkeypatch.setattr(RunInfo, "read", counted)
+    first = web.get("/v1/runs").json()
+    assert sorted(seen) == ["bpr", "ease", "sasrec"]
+    seen.clear()
+    for _ in range(3):
+        assert web.get("/v1/runs").json() == first
+        assert web.get("/v1/runs/ease").status_code == 200
+    assert seen == []
+    file = runs["ease"] / "findings.json"
+    file.write_text(json.dumps({"findings": [], "impossible": ["no ages"], "protocol": {}}))
+    assert web.get("/v1/runs/ease/findings").json()["impossible"] == ["no ages"]
+    assert seen == ["ease"]
+    file.unlink()
+    assert web.get("/v1/runs/ease/findings").json()["impossible"] == []
+    assert seen == ["ease", "ease"]
+
+
+def test_no_path_of_the_machine_is_told(web: TestClient, service: Service, runs: dict[str, Path]) -> None:
+    root = runs["ease"].parent
+    broken = root / "broken"
+    shutil.copytree(runs["ease"], broken)
+    (broken / "metrics.json").write_text("{")
+    service.shelf["main"].notes.append(f"The data cannot be read (/{root.name}/x y/data). Give them")
+    try:
+        told = web.get("/v1/runs/broken")
+        assert told.status_code == 422
+        assert (told.json()["where"], told.json()["fix"]) == ("metrics.json", "Train the run again")
+        assert "broken" not in [run["name"] for run in web.get("/v1/runs").json()["items"]]
+        notes = web.get("/v1/slots").json()["items"][0]["notes"]
+        assert notes[-1] == "The data cannot be read (data). Give them"
+        for path in ("/v1/runs", "/v1/runs/ease", "/v1/runs/broken", "/v1/slots"):
+            assert str(root.parent) not in web.get(path).text
+    finally:
+        shutil.rmtree(broken)
+
+
+def test_two_swaps_at_once_end_with_what_the_store_says(service: Service, runs: dict[str, Path]) -> None:
+    serve = service.store.serve
+
+    def overtaken(slot: str, path: str) -> Slot:
+        put = serve(slot, path)
+        serve(slot, str(runs["bpr"]))  # another process, before this one has looked again
+        return put
+
+    service.store.serve = overtaken  # type: ignore[method-assign]
+    service.shelf.swap("main", runs["ease"])
+    service.shelf.follow()
+    assert service.shelf["main"].name == Path(service.store.served()["main"].path).name == "bpr"
 
 
 def test_a_swap_is_served_kept_and_survives_a_restart(

@@ -147,7 +147,7 @@ async def similar_items(
 
 @router.get("/v1/users", response_model=UserPage, responses=responses())
 async def users(
-    request: Request, principal: Annotated[Principal, require("read")], limit: Limit = 100, cursor: Cursor = None
+    request: Request, principal: Annotated[Principal, require()], limit: Limit = 100, cursor: Cursor = None
 ) -> Response:
     """What was told of people, in the order of their ids, a page at a time."""
     service: Service = request.app.state.service
@@ -179,7 +179,7 @@ async def _store_users(request: Request, rows: list[UserFacts]) -> Response:
 
 
 @router.get("/v1/users/{user_id:id}", response_model=UserTold, responses=responses(404))
-async def user(request: Request, principal: Reader, user_id: Identifier) -> Response:
+async def user(request: Request, principal: Annotated[Principal, require("person")], user_id: Identifier) -> Response:
     """What was told of a person."""
     check_user(principal, user_id)
     service: Service = request.app.state.service

@@ -72,6 +72,9 @@ class Edge:
         try:
             if length > self._most:
                 raise _TooLargeError(self._most)
+            if b"%00" in scope.get("raw_path", b"") + scope["query_string"]:
+                await problem(422, "An address holds no NUL character", name)(scope, receive, answer)
+                return
             await self._app(scope, _limited(receive, self._most), answer)
         except _TooLargeError as error:
             refusal = problem(413, error.detail, name)

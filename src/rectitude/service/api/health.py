@@ -34,9 +34,7 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     """Runs are loaded and the store answers: send requests here."""
     service: Service = request.app.state.service
-    reasons = ["The service is stopping"] if request.app.state.stopping else []
-    if not service.shelf.names():
-        reasons.append("No run is loaded")
+    reasons = [] if service.shelf.names() else ["No run is loaded"]
     try:
         await run_in_threadpool(service.store.ping)
     except RectitudeError as error:

@@ -133,7 +133,12 @@ def install(app: FastAPI, tell: Teller) -> None:
     async def said(request: Request, error: RectitudeError) -> Response:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
         headers = {"Retry-After": "1"} if status == 503 else {}
-        return answer(request, status, error.what, headers, where=error.where, fix=error.fix)
+        return answer(request, status, error.what, headers, where=last_part(error.where), fix=error.fix)
+
+
+def last_part(where: str | None) -> str | None:
+    """Where something was found, a path of this machine by its last part: the rest concerns nobody else."""
+    return where.rstrip("/").rpartition("/")[2] if where is not None and where.startswith("/") else where
 
 
 def _is_json(kind: str) -> bool:

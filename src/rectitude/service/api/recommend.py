@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request
@@ -133,6 +134,9 @@ def _number(text: str) -> float | None:
     if not text:
         return None
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise QueryError(f"'{text}' is no number", where="where", fix="Write bounds as year:1990..1999") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise QueryError(f"'{text}' is no number", where="where", fix="Write bounds as year:1990..1999")
+    return number

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Request
@@ -203,18 +205,13 @@ async def choices(request: Request, principal: Own, user: User) -> Response:
 @router.put("/v1/users/{user_id:id}/stopped/{item_id:id}", response_model=ChoiceList, responses=responses())
 async def stop(request: Request, principal: Own, user: User, item: Item) -> Response:
     """Stop using an item of the person's history, from the next answer on."""
-    check_user(principal, user)
-    await run_in_threadpool(rights.stop_item, _service(request), principal, user, item)
-    return reply(request, await run_in_threadpool(_choices, _service(request), user))
+    return await _decide(request, principal, user, item, rights.stop_item)
 
 
 @router.delete("/v1/users/{user_id:id}/stopped/{item_id:id}", response_model=ChoiceList, responses=responses(404))
 async def undo_stop(request: Request, principal: Own, user: User, item: Item) -> Response:
     """Use the item again."""
-    check_user(principal, user)
-    if not await run_in_threadpool(rights.undo_stop, _service(request), principal, user, item):
-        raise NotFoundError("This item was not stopped", where="item")
-    return reply(request, await run_in_threadpool(_choices, _service(request), user))
+    return await _decide(request, principal, user, item, rights.undo_stop, "This item was not stopped")
 
 
 @router.put("/v1/users/{user_id:id}/objections/{item_id:id}", response_model=ChoiceList, responses=responses(413))
@@ -222,19 +219,38 @@ async def object_to(
     request: Request, principal: Own, user: User, item: Item, body: Annotated[ReasonBody | None, Body()] = None
 ) -> Response:
     """Object to a recommendation: the item is not shown to this person again."""
-    check_user(principal, user)
-    reason = body.reason if body is not None else None
-    await run_in_threadpool(rights.object_to, _service(request), principal, user, item, reason)
-    return reply(request, await run_in_threadpool(_choices, _service(request), user))
+    objecting = partial(rights.object_to, reason=body.reason if body is not None else None)
+    return await _decide(request, principal, user, item, objecting)
 
 
 @router.delete("/v1/users/{user_id:id}/objections/{item_id:id}", response_model=ChoiceList, responses=responses(404))
 async def undo_objection(request: Request, principal: Own, user: User, item: Item) -> Response:
     """Take an objection back."""
+    return await _decide(request, principal, user, item, rights.undo_objection, "There is no objection to this item")
+
+
+async def _decide(
+    request: Request,
+    principal: Principal,
+    user: str,
+    item: str,
+    act: Callable[[Service, Principal, str, str], bool | None],
+    otherwise: str = "",
+) -> Response:
+    """Do what a person decided about an item; the answer is all they have decided.
+
+    Raises:
+        NotFoundError: There was nothing to take back; ``otherwise`` says what.
+    """
     check_user(principal, user)
-    if not await run_in_threadpool(rights.undo_objection, _service(request), principal, user, item):
-        raise NotFoundError("There is no objection to this item", where="item")
-    return reply(request, await run_in_threadpool(_choices, _service(request), user))
+    service = _service(request)
+
+    def decide() -> dict[str, Any]:
+        if act(service, principal, user, item) is False:
+            raise NotFoundError(otherwise, where="item_id")
+        return _choices(service, user)
+
+    return reply(request, await run_in_threadpool(decide))
 
 
 def _choices(service: Service, user: str) -> dict[str, Any]:

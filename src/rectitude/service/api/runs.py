@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Request
@@ -21,6 +22,10 @@ from rectitude.service.serving.shelf import Shelf
 router = APIRouter(tags=["runs"])
 Reader = Annotated[Principal, require("read")]
 Name = Annotated[str, Path(min_length=1, max_length=255)]
+_PATHS = re.compile(r"\(/(?:[^()]*/)?([^()/]+)\)")
+"""A path of this machine as errors say it; others are told its last part."""
+_OF_DATA = ("name", "hash", "users", "items", "interactions")
+"""What is told of a run's data; where they lie on this machine is not."""
 
 
 @router.get("/v1/runs", response_model=RunPage, responses=responses())
@@ -65,7 +70,7 @@ async def run(request: Request, principal: Reader, name: Name) -> Response:
         "title": info.title,
         "paper": info.paper,
         "created": config["created"],
-        "data": {key: value for key, value in config["data"].items() if key != "source"},  # paths of this machine
+        "data": {key: config["data"].get(key) for key in _OF_DATA},
         "split": config["split"],
         "settings": config["settings"],
         "versions": config["versions"],
@@ -103,7 +108,7 @@ def _slot(shelf: Shelf, name: str) -> dict[str, Any]:
         "title": served.run.model.title,
         "retrieval": served.retrieval.title,
         "items": len(served.catalogue),
-        "notes": served.notes,
+        "notes": [_PATHS.sub(r"(\1)", note) for note in served.notes],
     }
 
 

@@ -16,7 +16,8 @@ LONGEST_ID = 256
 MOST_NAMED = 10_000
 """Items that one question may name."""
 
-Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID)]
+Id = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]*$")]
+"""Anything but NUL, which databases do not take."""
 Ids = Annotated[list[Id], Field(max_length=MOST_NAMED)]
 
 

@@ -233,13 +233,13 @@ class Catalogue:
             if identifier in (".", "..") or any(sign in identifier for sign in "/\\\0"):
                 return None  # an id is no path
             named = (self.pictures / f"{identifier}{suffix}" for suffix in _PICTURE_TYPES)
-            return next((path for path in named if path.is_file()), None)
+            return next((path for path in named if _is_file(path)), None)
         index = self.ids.find(identifier)
         if index is None or self._table is None or self._picture is None or self.folder is None:
             return None
         value = self._table[self._picture][index]
         path = self.folder / str(value) if value else None
-        return path if path is not None and path.suffix.lower() in _PICTURE_TYPES and path.is_file() else None
+        return path if path is not None and path.suffix.lower() in _PICTURE_TYPES and _is_file(path) else None
 
     def picture_type(self, path: Path) -> str:
         """Media type of a picture."""
@@ -263,6 +263,13 @@ class Catalogue:
                 found[inside if place else int(title != wanted)].append(identifier)
         best = [identifier for rank in found for identifier in rank][:limit]
         return [item for identifier in best if (item := self.item(identifier)) is not None]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # ids may be longer than names of files
+        return False
 
 
 def as_texts(value: Any) -> tuple[str, ...]:

@@ -42,7 +42,8 @@ def explained(served: ServedRun, ask: Ask, state: Any, item: str) -> dict[str, A
         query = served.query([person])
         scores = served.retrieval.scores(query)[0].float()
         able = bool(served.run.model.serves(query)[0])
-        found = left_out(served.retrieval, served.run.model, query, np.array([index])) if able else None
+        scale = float(scores.abs().max())
+        found = left_out(served.retrieval, served.run.model, query, np.array([index]), scale) if able else None
         by_model = found is not None
         if found is not None:
             effects = {int(place): float(effect) for place, (effect,) in zip(*found, strict=True)}

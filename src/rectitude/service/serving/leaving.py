@@ -12,20 +12,24 @@ from rectitude.service.serving.retrieval import Retrieval
 
 MOST_LEFT_OUT = 50
 """Items of a history, the latest, that are left out one at a time."""
-_AT_ONCE = 8
+_SCORES_AT_ONCE = 1 << 24
+"""Of all items, at most so many: one call up to 300,000 items, a few beyond."""
 _ROUNDING = 1e-5
 
 
 def left_out(
-    retrieval: Retrieval, model: Recommender, query: Query, items: npt.NDArray[np.int64]
+    retrieval: Retrieval, model: Recommender, query: Query, items: npt.NDArray[np.int64], scale: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]] | None:
     """What the scores of some items lose when an item of the history is left out.
+
+    The shortened histories are rows of one question, the whole history is its first.
 
     Args:
         retrieval: Asked for the scores.
         model: The model.
         query: One question.
         items: int64 [n].
+        scale: Size of the question's largest scores; what is lost in rounding them is no effect.
 
     Returns:
         Items of the history int64 [m], latest first, and their effects float32 [m, n]; None where leaving out changes
@@ -33,15 +37,13 @@ def left_out(
     """
     history = query.history[0]
     places = np.array(list(dict.fromkeys(history[::-1].tolist()))[:MOST_LEFT_OUT], np.int64)
-    scores = retrieval.scores(query)[0].float().numpy()
-    effects = np.zeros((len(places), len(items)), np.float32)
-    for start in range(0, len(places), _AT_ONCE):
-        group = places[start : start + _AT_ONCE]
-        rows = Histories.from_rows([history[history != place] for place in group])
-        without = Query(np.repeat(query.users, len(group)), rows, query.device)
-        able = model.serves(without)  # nothing may be left to read
-        lost = scores[items] - retrieval.scores(without)[:, items].float().numpy()
-        effects[start : start + _AT_ONCE] = lost * able[:, None]
-    if np.abs(effects).max(initial=0.0) <= _ROUNDING * np.abs(scores).max(initial=0.0):
+    rows = Histories.from_rows([history, *(history[history != place] for place in places)])
+    asked = Query(np.repeat(query.users, len(rows)), rows, query.device)
+    step = max(1, _SCORES_AT_ONCE // model.n_items)
+    parts = [asked.slice(start, min(start + step, len(rows))) for start in range(0, len(rows), step)]
+    scores = np.concatenate([retrieval.scores(part, items).float().numpy() for part in parts])
+    able = model.serves(asked)[1:]  # nothing may be left to read
+    effects = np.where(able[:, None], scores[0] - scores[1:], np.float32(0))
+    if np.abs(effects).max(initial=0.0) <= _ROUNDING * scale:
         return None
     return places, effects

@@ -37,6 +37,7 @@ _SAMPLE = 200
 _KEPT_FILES = 8
 
 Mask = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +80,8 @@ class Retrieval(Protocol):
         """Items int64 [B, k], ``NO_ITEM`` where a list has ended, their scores, and where the model itself answered."""
         ...
 
-    def scores(self, query: Query) -> Tensor:
-        """float32 [B, I], every score; popularity's where the model cannot answer."""
+    def scores(self, query: Query, items: Indices | None = None) -> Tensor:
+        """float32 [B, n], the scores of some items or [B, I] of all; popularity's where the model cannot answer."""
         ...
 
 
@@ -95,9 +96,10 @@ class Exact:
         self.model = model
         self.title = f"exact, {model.n_items:,} items"
 
-    def scores(self, query: Query) -> Tensor:
+    def scores(self, query: Query, items: Indices | None = None) -> Tensor:
         """As the model makes them."""
-        return self.model.answer(query)[0]
+        scores = self.model.answer(query)[0]
+        return scores if items is None else scores[:, items]
 
     def best(self, query: Query, candidates: Candidates, k: int) -> tuple[Tensor, Tensor, Mask]:
         """See :class:`Retrieval`."""
@@ -119,14 +121,15 @@ class Blocked:
         self.model, self.matrix = model, matrix
         self.title = f"exact, {model.n_items:,} items"
 
-    def scores(self, query: Query) -> Tensor:
-        """Of all items."""
-        able = self.model.serves(query)
-        return self._with_fallback(self.model.query_vectors(query) @ self.matrix.T, able)
+    def scores(self, query: Query, items: Indices | None = None) -> Tensor:
+        """Of all items, or of some."""
+        return self._scored(self.model.query_vectors(query), self.model.serves(query), ... if items is None else items)
 
-    def _with_fallback(self, scores: Tensor, able: Mask, start: int = 0) -> Tensor:
+    def _scored(self, vectors: Tensor, able: Mask, items: Any) -> Tensor:
+        """Scores of the items that an index names."""
+        scores = vectors @ self.matrix[items].T
         if not able.all():
-            scores[torch.from_numpy(~able)] = self.model.popularity[start : start + scores.shape[1]].to(scores.dtype)
+            scores[torch.from_numpy(~able)] = self.model.popularity[items].to(scores.dtype)
         return scores
 
     def best(self, query: Query, candidates: Candidates, k: int) -> tuple[Tensor, Tensor, Mask]:
@@ -136,7 +139,7 @@ class Blocked:
         found: list[tuple[Tensor, Tensor]] = []
         for start in range(0, len(self.matrix), BLOCK):
             stop = min(start + BLOCK, len(self.matrix))
-            scores = self._with_fallback(vectors @ self.matrix[start:stop].T, able, start)
+            scores = self._scored(vectors, able, slice(start, stop))
             _mask_rows(scores, {row: mask[start:stop] for row, mask in candidates.own.items()})
             hidden = None if candidates.hidden is None else _between(candidates.hidden, start, stop)
             common = None if candidates.common is None else candidates.common[start:stop]
@@ -193,9 +196,9 @@ class Approximate:
             recall = float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(wanted, found, strict=True)]))
         return recall
 
-    def scores(self, query: Query) -> Tensor:
-        """Of all items, exactly."""
-        return self.exact.scores(query)
+    def scores(self, query: Query, items: Indices | None = None) -> Tensor:
+        """Exactly."""
+        return self.exact.scores(query, items)
 
     def best(self, query: Query, candidates: Candidates, k: int) -> tuple[Tensor, Tensor, Mask]:
         """See :class:`Retrieval`."""

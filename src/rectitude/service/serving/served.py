@@ -296,18 +296,19 @@ class ServedRun:
                 ranked = self._by_rules(ranked, candidates.row(row), of_row, ask.k, person.notes)
             explanation = None
             if ask.explain and able[row] and ranked:
-                shown = [item for item, _ in ranked]
-                explanation = self._explain(query.slice(row, row + 1), shown, person.notes)
+                explanation = self._explain(query.slice(row, row + 1), dict(ranked), person.notes)
             answers.append(self._made(ask, person, answered_by, ranked, explanation))
         return answers
 
-    def _explain(self, query: Query, shown: list[int], notes: list[str]) -> Explanation | None:
+    def _explain(self, query: Query, ranked: Mapping[int, float], notes: list[str]) -> Explanation | None:
         """Why a list is what it is: as the model tells, or else by leaving items of the history out."""
         told: list[str] = []
+        shown = list(ranked)
         explanation = self.run.explain(query, torch.tensor([shown]), told)
         found = None
         if explanation is None:
-            found = left_out(self.retrieval, self.run.model, query, np.array(shown))
+            scale = max(map(abs, ranked.values()))
+            found = left_out(self.retrieval, self.run.model, query, np.array(shown), scale)
         if found is None:
             notes += told
             return explanation
@@ -423,7 +424,6 @@ class ServedRun:
             width = wider
 
 
-def _top(scores: Tensor, candidates: Candidates, k: int) -> tuple[list[int], list[float]]:
 def newest(history: Indices, percent: int) -> Indices:
     """The newest part of a history, at least one item of it where it is to be more than nothing."""
     count = len(history)
@@ -431,6 +431,7 @@ def newest(history: Indices, percent: int) -> Indices:
     return history[count - read :]
 
 
+def _top(scores: Tensor, candidates: Candidates, k: int) -> tuple[list[int], list[float]]:
     """One list from one row of scores, which is written into."""
     row = scores[None]
     for mask in candidates.own.values():

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 from rectitude.core.errors import QueryError, RectitudeError, did_you_mean
 from rectitude.service.serving.asking import Ask
 from rectitude.service.serving.assignment import Experiment
-from rectitude.service.serving.batching import Batcher
+from rectitude.service.serving.batching import MOST_WAITING, Batcher, BusyError
 from rectitude.service.serving.catalogue import Upserts
-from rectitude.service.serving.info import RunInfo, runs_in
+from rectitude.service.serving.info import Infos, RunInfo, run_in
 from rectitude.service.serving.keeping import Kept
 from rectitude.service.serving.rules import Rules, read_rules
 from rectitude.service.serving.served import ServedRun, Since
@@ -75,7 +75,9 @@ class Shelf:
         self._runs: dict[str, ServedRun] = {}
         self._people: dict[str, Kept] = {}
         self._kept: dict[str, Slot] = {}
+        self._infos = Infos()
         self._placing = threading.Lock()
+        self._computing = 0
         self._executor = ThreadPoolExecutor(1, "compute", initializer=_one_thread)
         self.batcher: Batcher[tuple[str, Ask], Answer] = Batcher(self._answer, self._executor)
 
@@ -126,8 +128,7 @@ class Shelf:
         """
         path = Path(path).resolve()
         served = self._read(path)
-        self._store.serve(slot, str(path))
-        self._place(slot, served, self._store.served()[slot])
+        self._place(slot, served, self._store.serve(slot, str(path)))
         return served
 
     def _read(self, path: str | Path) -> ServedRun:
@@ -171,10 +172,8 @@ class Shelf:
         Raises:
             UnknownRunError: The name is none, or there is no such run.
         """
-        plain = name and name not in (".", "..") and not any(sign in name for sign in "/\\\0")
-        for root in self.roots if plain else ():
-            path = (root / name).resolve()
-            if path.parent == root and (path / "config.json").is_file():
+        for root in self.roots:
+            if (path := run_in(root, name)) is not None:
                 return path
         raise UnknownRunError(f"There is no run '{name}'", where="run", fix="GET /v1/runs lists them")
 
@@ -184,8 +183,8 @@ class Shelf:
 
     def infos(self) -> list[RunInfo]:
         """Every run that is served or could be, by name."""
-        found = {info.name: info for root in reversed(self.roots) if root.is_dir() for info in runs_in(root)}
-        found |= {served.name: RunInfo.read(served.run.path) for served in self._runs.values()}
+        found = {info.name: info for root in reversed(self.roots) for info in self._infos.within(root)}
+        found |= {served.name: self._infos.of(served.run.path) for served in self._runs.values()}
         return [found[name] for name in sorted(found)]
 
     def info(self, name: str) -> RunInfo:
@@ -196,8 +195,8 @@ class Shelf:
         """
         for served in self._runs.values():
             if served.name == name:
-                return RunInfo.read(served.run.path)
-        return RunInfo.read(self.find(name))
+                return self._infos.of(served.run.path)
+        return self._infos.of(self.find(name))
 
     # ---- questions -----------------------------------------------------------------------------------------------
 
@@ -215,8 +214,18 @@ class Shelf:
         return await self.batcher.ask((slot, ask))
 
     async def compute(self, act: Callable[[], T]) -> T:
-        """Do something with a run in the thread that computes."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, act)
+        """Do something with a run in the thread that computes.
+
+        Raises:
+            BusyError: Too many wait.
+        """
+        if self._computing >= MOST_WAITING:
+            raise BusyError
+        self._computing += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, act)
+        finally:
+            self._computing -= 1
 
     def state(self, ask: Ask) -> PersonState | None:
         """What the store knows of who asks; waits for the store."""
@@ -245,10 +254,11 @@ class Shelf:
             served = kept.served
             users = dict.fromkeys(user for place in places if (user := batch[place][1].user) is not None)
             states = kept.states(self._store, marks, list(users), self._config.max_history)
+            asks = [batch[place][1] for place in places]
             try:
-                found: Sequence[Answer | Exception] = served.answer([batch[place][1] for place in places], states)
-            except RectitudeError as error:
-                found = [error] if len(places) == 1 else [_alone(served, batch[p][1], states) for p in places]
+                found: Sequence[Answer | Exception] = served.answer(asks, states)
+            except Exception as error:  # of one question, or a fault of ours; the others are answered all the same
+                found = [error] if len(asks) == 1 else [_alone(served, ask, states) for ask in asks]
             answers.update(zip(places, found, strict=True))
         return [answers[place] for place in range(len(batch))]
 
@@ -260,7 +270,7 @@ class Shelf:
 def _alone(served: ServedRun, ask: Ask, states: Mapping[str, Since]) -> Answer | Exception:
     try:
         return served.answer([ask], states)[0]
-    except RectitudeError as error:
+    except Exception as error:
         return error
 
 

@@ -98,10 +98,12 @@ class Store(Events, People):
         rows = self.database.read(lambda connection: connection.execute(wanted).fetchall())
         return {slot: Slot(path, since) for slot, path, since in rows}
 
-    def serve(self, slot: str, path: str) -> None:
-        """Put a run into a slot."""
-        row = {"slot": slot, "path": str(path), "since": time.time()}
+    def serve(self, slot: str, path: str) -> Slot:
+        """Put a run into a slot; gives what was written, which another process may have replaced since."""
+        put = Slot(str(path), time.time())
+        row = {"slot": slot, "path": put.path, "since": put.since}
         self.database.write(lambda connection: replace_rows(connection, ServedRow, [row]), repeatable=True)
+        return put
 
     # ---- settings ------------------------------------------------------------------------------------------------
 
