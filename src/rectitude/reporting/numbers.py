@@ -53,7 +53,8 @@ def interval_ends(found: IntervalLike, places: int | None) -> str:
     """The interval in brackets, empty where there is none."""
     if found.low is None or found.high is None:
         return ""
-    return f"({number(found.low, places)}–{number(found.high, places)})"
+    low, high = number(found.low, places), number(found.high, places)
+    return f"({low} to {high})" if "-" in low + high else f"({low}–{high})"  # a dash beside a minus reads as neither
 
 
 def percent(share: float) -> str:

@@ -37,7 +37,9 @@ def _style() -> str:
     shared = resources.files("rectitude.reporting").joinpath("templates")
     own = resources.files(__package__).joinpath("static", "page.css")
     sheets = [shared.joinpath("blocks.css"), shared.joinpath("chart.css"), own]
-    return css_variables(chosen=True) + scale_variables() + "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
+    return (
+        css_variables(chosen=True) + scale_variables() + "".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
+    )
 
 
 def _htmx() -> bytes:

@@ -242,15 +242,14 @@ def _tests(found: Comparison) -> Markup:
     rows = [
         (
             blocks.noted(metric_words(row.metric), metric_title(row.metric)),
-            row.first,
-            row.second,
+            f"{row.first} \N{MINUS SIGN} {row.second}",
             row.effect,
             "below 0.001" if row.p_adjusted < 0.001 else number(row.p_adjusted, 3),
             _says(row),
         )
         for row in found.rows
     ]
-    heads = ("Measure", "This run", "minus this", "Difference", "p, corrected", "So")
+    heads = ("Measure", "Runs", "Difference", "p, corrected", "So")
     return blocks.table("Every test, on the same people", heads, rows)
 
 

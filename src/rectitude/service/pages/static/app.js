@@ -129,9 +129,9 @@ ready((root) => each(root, "[data-closed-on-a-phone]", (details) => {
   if (window.matchMedia("(max-width: 720px)").matches) details.open = false;
 }));
 
-/* Selects that act at once; their button is for readers without a script. */
+/* What acts at once has a button only for readers without a script. */
+ready((root) => each(root, "[data-without-script]", (button) => { button.hidden = true; }));
 ready((root) => each(root, "form[data-auto]", (form) => {
-  form.querySelectorAll("[data-without-script]").forEach((button) => { button.hidden = true; });
   form.addEventListener("change", () => form.requestSubmit());
 }));
 
