@@ -136,6 +136,9 @@ class Planner:
             return "Change nothing: what the model would advise does not hold up before the independent judge"
         if not self.problem.choices:
             return "Change nothing: there is nothing this person could change"
+        most = self.solver.solve(self.solver.gain_aim(), self.solver.limits()).levels or self.problem.stay
+        if self.solver.value(most, self.solver.gain_aim()) >= self.policy.min_gain:
+            return "Change nothing: what would help takes more trouble than it brings"
         return f"Change nothing: no plan within the limits brings {self.policy.min_gain:g} log-odds or more"
 
     # What belongs to a plan

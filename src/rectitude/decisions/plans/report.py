@@ -15,7 +15,7 @@ from rectitude.decisions.plans.sentences import CAUTION, chance
 from rectitude.reporting.card import Card, flat
 from rectitude.reporting.charts import Axis, Chart, Dot, Trade, bars, dots_with_intervals, frontier, histogram, lines
 from rectitude.reporting.numbers import number, percent
-from rectitude.reporting.page import Page, chart, facts, folded, group, listing, prose, table
+from rectitude.reporting.page import Page, chart, facts, folded, group, listing, noted, prose, table
 
 if TYPE_CHECKING:
     from rectitude.decisions.plans.building import Person
@@ -183,14 +183,17 @@ def _groups(prescriber: Prescriber, made: Sequence[Mapping[str, Any]]) -> list[M
             if len(group_) < 20:
                 continue
             advised = [plan for plan in group_ if plan["plan"]]
-            rows.append((
-                f"{feature.label or name}: {spoken(level)}", len(group_), 100 * len(advised) / len(group_),
-                _mean(advised, "gain") if advised else None, _mean(advised, "judge_gain") if advised else None,
-            ))  # fmt: skip
+            gain = (
+                noted(f"{_mean(advised, 'gain'):.2f}", f"judged {_mean(advised, 'judge_gain'):.2f}")
+                if advised
+                else None
+            )
+            share = noted(percent(len(advised) / len(group_)), f"of {len(group_):,} people")
+            rows.append((f"{feature.label or name}: {spoken(level)}", share, gain))
     if not rows:
         return [prose("No group of 20 people or more can be told apart.")]
-    heads = ("Group", "People", "With a plan, %", "Gain", "Judged gain")
-    return [prose("By what a plan cannot change."), table("Plans by group", heads, rows[:40])]
+    heads = ("Group", "With a plan", "Mean gain")
+    return [prose("By what a plan cannot change. Gains in log-odds."), table("Plans by group", heads, rows[:40])]
 
 
 def _people(made: Sequence[Mapping[str, Any]], links: Mapping[str, str]) -> list[Markup]:
@@ -200,9 +203,19 @@ def _people(made: Sequence[Mapping[str, Any]], links: Mapping[str, str]) -> list
         name: Any = plan["id"]
         if name in links:
             name = Markup('<a href="{}">{}</a>').format(links[name], name)
-        rows.append((name, said, *(round(100 * plan[key]) for key in ("p0", "p1", "p1_judge"))))
-    heads = ("Person", "Plan", "Now, %", "After, %", "By the judge, %")
+        rows.append((_with_chances(name, plan), said))
+    heads = ("Person", "Plan")
     return [table(f"The first {len(rows)} people", heads, rows)]
+
+
+def _with_chances(name: str, plan: Mapping[str, Any]) -> Markup:
+    """A person with the chance now and after by the model, and below it by the judge; one of each without a plan."""
+
+    def words(before: float, after: float) -> str:
+        return f"{chance(before)} → {chance(after)}" if plan["plan"] else chance(before)
+
+    written = Markup('{}<br /><span class="muted">{}<br />judge {}</span>')
+    return written.format(name, words(plan["p0"], plan["p1"]), words(plan["p0_judge"], plan["p1_judge"]))
 
 
 def _prediction(prescriber: Prescriber) -> list[Markup]:
@@ -210,22 +223,17 @@ def _prediction(prescriber: Prescriber) -> list[Markup]:
     nested = metrics.get("nested_cv") or []
     rows = []
     for key, title in _MEASURES.items():
-        crossed = [row[key] for row in nested]
-        spread = f"{np.mean(crossed):.3f} ± {np.std(crossed, ddof=1):.3f}" if len(crossed) > 1 else None
-        always = [row["majority"][key] for row in nested]
-        rows.append((
-            title, spread, f"{np.mean(always):.3f}" if always else None,
-            f"{metrics['test'][key]:.3f}", f"{metrics['test_majority'][key]:.3f}", f"{metrics['test_judge'][key]:.3f}",
-        ))  # fmt: skip
-    heads = (
-        "Measure",
-        "Nested CV",
-        "Always the commoner",
-        "Test people",
-        "Always the commoner",
-        "The judge, test people",
-    )
-    blocks = [table("Prediction of the outcome", heads, rows)]
+        crossed = np.array([row[key] for row in nested])
+        mean, spread = (float(crossed.mean()), float(crossed.std(ddof=1))) if len(crossed) > 1 else (None, 0.0)
+        across = None if mean is None else Dot(title, mean, mean - spread, mean + spread)
+        rows.append((title, across, metrics["test"][key], metrics["test_majority"][key]))
+    blocks = [
+        prose(
+            "By nested cross-validation, with one standard deviation over its folds, and on test people; beside them "
+            "what always saying the commoner outcome would reach."
+        ),
+        table("Prediction of the outcome", ("Measure", "Nested CV", "Test", "Commoner"), rows),
+    ]
     curve = metrics.get("calibration") or []
     if len(curve) > 1:
         found = [(row["predicted"], row["found"]) for row in curve]
@@ -247,6 +255,9 @@ def _prediction(prescriber: Prescriber) -> list[Markup]:
         "Planner": f"{prescriber.config['model']}, {people['planner']:,} people",
         "Judge": f"{prescriber.config['judge']}, {people['judge']:,} other people",
         "Test": f"{people['test']:,} people neither has seen",
+        "The judge on them": ", ".join(
+            f"{_MEASURES[key]} {metrics['test_judge'][key]:.3f}" for key in ("accuracy", "auc", "log_loss")
+        ),
         "Share with the good outcome": percent(metrics["good_share"]),
     }))  # fmt: skip
     return blocks
@@ -256,9 +267,11 @@ def _meaning(prescriber: Prescriber) -> list[Markup]:
     rows = []
     for name, feature in prescriber.schema.mutable().items():
         levels = ", ".join(spoken(level) for level in feature.levels) or "the model's own"
-        rows.append((feature.label or name, feature.direction, feature.better or "–", levels, feature.resistance))
+        ways = {"both": "up or down"}.get(feature.direction, feature.direction)
+        agreed = f", {feature.better} is agreed to help" if feature.better else ""
+        rows.append((noted(feature.label or name, f"{ways}{agreed}"), levels, feature.resistance))
     forbidden = [f"{name}: {feature.why}" for name, feature in prescriber.schema.features.items() if feature.why]
-    blocks = [table("What may change", ("Habit", "Direction", "Agreed to help", "Levels", "Resistance"), rows)]
+    blocks = [table("What may change", ("Habit", "Levels", "Resistance"), rows)]
     rules = [str(rule) for rule in prescriber.schema.rules]
     if rules:
         blocks.append(group("Rules", listing(rules)))
@@ -285,10 +298,14 @@ def person_page(prescriber: Prescriber, name: str, person: Person, plan: Mapping
         page.section("Is more worth it?", chart(frontier_chart(plan, good)), short="Frontier")
     if plan["alternatives"]:
         rows = [
-            (" ".join(other["plan"]), chance(other["p1"]), other["gain"], other["judge_gain"], other["effort"])
+            (
+                " ".join(other["plan"]),
+                noted(chance(other["p1"]), f"effort {other['effort']:.2f}"),
+                noted(f"{other['gain']:.2f}", f"judged {other['judge_gain']:.2f}"),
+            )
             for other in plan["alternatives"]
         ]
-        heads = ("Instead", "Chance after", "Gain", "Judged gain", "Effort")
+        heads = ("Instead", "Chance after", "Gain")
         page.section("What else could be done?", table("Other plans, with other habits", heads, rows), short="Instead")
     page.section("Why this prediction?", *weighing(prescriber, person), short="Answers")
     return page.html()
@@ -301,12 +318,14 @@ def _items(prescriber: Prescriber, plan: Mapping[str, Any]) -> list[Markup]:
     rows = []
     for item in plan["plan"]:
         ends = item["gain_interval"]
-        chosen = "–" if item["chosen"] is None else percent(item["chosen"])
+        verdict = "uncertain" if item["uncertain"] else "holds up"
+        again = "" if item["chosen"] is None else f": chosen again in {percent(item['chosen'])} of shaken problems"
+        adds = f"{item['gain']:.2f}"
         rows.append((
-            item["sentence"], item["effort"], item["gain"], f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else None, chosen,
-            "uncertain" if item["uncertain"] else "holds up",
+            noted(item["sentence"], f"{verdict}{again}"), f"{item['effort']:.2f}",
+            noted(adds, f"{ends[0]:.2f} to {ends[1]:.2f}") if ends else adds,
         ))  # fmt: skip
-    heads = ("Change", "Effort", "Adds (log-odds)", "By the bootstraps", "Chosen again", "Verdict")
+    heads = ("Change", "Effort", "Adds (log-odds)")
     notes = [listing(plan["notes"])] if plan["notes"] else []
     return [table("The plan", heads, rows), *notes]
 
@@ -358,11 +377,11 @@ def weighing(prescriber: Prescriber, person: Person) -> list[Markup]:
     values = prescriber.attributions(person)
     order = sorted(values, key=lambda name: -abs(values[name]))[:12]
     rows = [
-        (_words(prescriber, name), spoken(person[name]), values[name],
-         "may change" if prescriber.schema.used()[name].mutable else "fixed")
+        (noted(_words(prescriber, name), "may change" if prescriber.schema.used()[name].mutable else "fixed"),
+         spoken(person[name]), values[name])
         for name in order
     ]  # fmt: skip
-    heads = ("Question", "Answer", "Adds (log-odds)", "In a plan")
+    heads = ("Question", "Answer", "Adds (log-odds)")
     text = (
         "What each answer adds to the prediction, against people of the table. It is what the model leans on, no cause."
     )
