@@ -156,8 +156,8 @@ _MODALS = {
     (
         5,
         True,
-    ): r"(?:must|(?:has|have|needs?) to) be (?:there|supported|included|available)|must (?:both |all )?work|must|"
-    r"needs?(?: to)?|have to|has to|require[sd]?|mandatory|essential|a must|non-negotiable|"
+    ): r"(?:must|(?:has|have|needs?) to) be (?:there|supported|included|available|hosted there)|"
+    r"must (?:both |all )?work|must|needs?(?: to)?|have to|has to|require[sd]?|mandatory|essential|a must|non-negotiable|"
     r"make sure|ensure|needed|necessary|critical|crucial|vital|(?:a )?(?:hard |strict )?requirements?",
     (
         5,

@@ -16,10 +16,10 @@ _RETRACTS = {"-latency_ms": ("latency_ms", "tokens_per_s"), "latency_ms": ("late
 _POST = re.compile(
     r"required|mandatory|essential|a must|non-negotiable|preferred|preferable|nice|possible|would be|will be|bonus|"
     r"if you|needed|necessary|critical|crucial|vital|important|matters|must (?:both |all )?work|are better|is better|"
-    r"concern|priority|requirement|be (?:there|supported|included|available)"
+    r"concern|priority|requirement|be (?:there|supported|included|available|hosted there)"
 )
 _PRONOUNS = ("that is ", "that's ", "which is ", "this is ", "it is ", "it's ")
-_PRONOMINAL = ("be there", "be supported", "be included", "be available")
+_PRONOMINAL = ("be there", "be hosted there", "be supported", "be included", "be available")
 _WEIGHTY = re.compile(r"important|critical|crucial|vital|matters|concern|priority")
 SIZES = ("smaller", "bigger", "larger")
 """Comparatives that speak of a model's size where nothing else is named."""
@@ -131,7 +131,7 @@ class Machine:
         recent = [item for item in self.made if item.chunk == self.chunk]
         said_of_it = self.reader.text[: mention.start].endswith(_PRONOUNS)
         if words.endswith(_PRONOMINAL) or said_of_it:  # "we rely on tools, it has to be there", ", that is a must"
-            recent = recent or self.made[-1:]
+            recent = recent or [item for item in self.made if item.chunk == self.made[-1].chunk]
         if recent and _POST.search(words):
             if words in ("needed", "necessary", "required") and all(item.negations % 2 for item in recent):
                 self.made = [item for item in self.made if item not in recent]  # "no vision needed" wishes for nothing
