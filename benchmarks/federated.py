@@ -29,7 +29,6 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 SEEDS = 5
-SIZES = "sizes"
 SIDES = {"g": (True, False), "l": (False, True), "g&l": (True, True)}
 
 
@@ -154,8 +153,7 @@ def run_cell(name: str, alpha: float, seed: int, done: set[tuple[Any, ...]], out
 
     task = TASKS[name]
     todo = [point for point in task.points if (name, alpha, seed, point.method, point.label) not in done]
-    counted = (name, alpha, seed, SIZES, "") in done
-    if not todo and counted:
+    if not todo:
         return
     federation = federation_of(
         people_of(task.data),
@@ -164,9 +162,6 @@ def run_cell(name: str, alpha: float, seed: int, done: set[tuple[Any, ...]], out
         scaling=task.scaling,
         seed=seed,
     )
-    if not counted:
-        with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"task": name, "alpha": alpha, "seed": seed, **sizes(federation)}) + "\n")
     deciding = [point for point in todo if find(point.method).stage == "post"]
     groups: list[tuple[list[Stage], list[Point | None]]] = []
     if deciding:
@@ -178,18 +173,6 @@ def run_cell(name: str, alpha: float, seed: int, done: set[tuple[Any, ...]], out
             line = {"task": name, "alpha": alpha, "seed": seed, **line}
             with out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-
-
-def sizes(federation: Any) -> dict[str, Any]:
-    """Rows of each client by part and group: what sampling errors of gaps follow from."""
-    import numpy as np
-
-    groups = federation.problem.n_groups
-    parts = {
-        part: [np.bincount(getattr(client, part).a, minlength=groups).tolist() for client in federation.clients]
-        for part in ("train", "calibration", "test")
-    }
-    return {"method": SIZES, "label": "", **parts}
 
 
 def settings_of(point: Point, task: Task) -> dict[str, Any]:
@@ -230,7 +213,6 @@ def measure(
             "subgroup_gap": global_gap(seen.cells, task.criterion, "subgroup"),
             "local_gap_max": float(np.nanmax(seen.local)),
             "local_gap_mean": float(np.nanmean(seen.local)),
-            "chance": np.nanmax(seen.by_chance, axis=0).round(4).tolist(),
             "rounds": max((row.round for row in rows), default=0),
             "bytes_up": sum(row.up for row in rows),
             "bytes_down": sum(row.down for row in rows),
@@ -253,7 +235,7 @@ def table(lines: Sequence[dict[str, Any]], task: str, labels: Sequence[tuple[str
 
     found: dict[tuple[str, str, float], list[dict[str, Any]]] = defaultdict(list)
     for line in lines:
-        if line["task"] == task and "failed" not in line and line["method"] != SIZES:
+        if line["task"] == task and "failed" not in line:
             found[line["method"], line["label"], line["alpha"]].append(line)
     alphas = sorted({alpha for *_, alpha in found})
     out = ["| method | setting | " + " | ".join(f"α={alpha:g}" for alpha in alphas) + " |"]
@@ -271,67 +253,10 @@ def table(lines: Sequence[dict[str, Any]], task: str, labels: Sequence[tuple[str
     return "\n".join(out)
 
 
-def sampled(counts: dict[str, Any], chance: float, tolerance: float, *, trained: bool) -> Any:
-    """Largest local gaps of decisions whose gap at every client is the tolerance on endless rows, float64 [draws].
-
-    A difference of two rates has variance r(1 − r)(1/n₁ + 1/n₂), once on the rows that were calibrated on and once on
-    test rows. r(1 − r) is taken such that test rows alone give what dealing groups anew gave.
-
-    Args:
-        counts: :func:`sizes`, two groups.
-        chance: Mean of the largest gap by chance alone.
-        tolerance: δ.
-        trained: Were training rows calibrated on as well?
-    """
-    import numpy as np
-
-    test, calibration, train = (np.array(counts[part], float) for part in ("test", "calibration", "train"))
-    fitted = calibration + (train if trained else 0.0)
-    drawn = np.random.default_rng(0).normal(size=(2, 20_000, len(test)))
-    on_test, on_fitted = (np.sqrt((1 / np.maximum(n, 1)).sum(axis=1)) for n in (test, fitted))
-    scale = chance / np.abs(drawn[0] * on_test).max(axis=1).mean()
-    return np.abs(tolerance + scale * (drawn[0] * on_test + drawn[1] * on_fitted)).max(axis=1)
-
-
-def floors(lines: Sequence[dict[str, Any]], task: str, labels: Sequence[tuple[str, str]]) -> str:
-    """The largest local gap beside what sampling makes of none and of one of δ, and how often each is within 2δ."""
-    import numpy as np
-
-    out = ["| setting | α | largest local gap | exactly fair: by chance alone | δ and both samplings | "
-           "within 2δ: seeds | exactly fair | δ and both samplings |"]  # fmt: skip
-    out.append("| --- |" + " ---: |" * 7)
-    by_seed = {(line["task"], line["alpha"], line["seed"]): line for line in lines if line["method"] == SIZES}
-    for method, label in labels:
-        words = label.split()
-        if method == SIZES or len(words) < 2 or words[0] != "g&l" or float(words[1]) == 0:
-            continue
-        delta = float(words[1])
-        for alpha in TASKS[task].alphas:
-            wanted = (task, alpha, method, label)
-            found = [line for line in lines if tuple(line[k] for k in ("task", "alpha", "method", "label")) == wanted]
-            found = [line for line in found if "failed" not in line and (task, alpha, line["seed"]) in by_seed]
-            if not found:
-                continue
-            gaps = np.array([line["local_gap_max"] for line in found])
-            chance = np.array([line["chance"] for line in found])
-            trained = "train" in label
-            both = np.stack([
-                sampled(by_seed[task, alpha, line["seed"]], float(np.mean(line["chance"])), delta, trained=trained)
-                for line in found
-            ])  # fmt: skip
-            out.append(
-                f"| {label} | {alpha:g} | {gaps.mean():.4f}±{gaps.std():.4f} | {chance.mean():.4f} | "
-                f"{both.mean():.4f} | {(gaps <= 2 * delta).sum()} of {len(gaps)} | "
-                f"{(chance <= 2 * delta).mean():.0%} | {(both <= 2 * delta).mean():.0%} |"
-            )
-    return "\n".join(out)
-
-
 def write(lines: Sequence[dict[str, Any]], folder: Path) -> None:
     """Put tables between ``<!-- table TASK METHODS -->`` and ``<!-- end -->`` of every page of a folder.
 
-    METHODS is a comma-separated list of method names; all settings of a method are shown. ``floors`` instead of
-    ``table`` sets the largest local gap beside what chance makes.
+    METHODS is a comma-separated list of method names; all settings of a method are shown.
     """
 
     def fill(match: re.Match[str]) -> str:
@@ -339,10 +264,9 @@ def write(lines: Sequence[dict[str, Any]], folder: Path) -> None:
         known = dict.fromkeys((point.method, point.label) for point in TASKS[task].points)
         labels = [("fedavg (base)", ""), *known]
         wanted = [pair for method in methods for pair in labels if pair[0].split(" ")[0] == method]
-        made = floors if match["what"] == "floors" else table
-        return f"{match['head']}\n\n{made(lines, task, wanted)}\n\n<!-- end -->"
+        return f"{match['head']}\n\n{table(lines, task, wanted)}\n\n<!-- end -->"
 
-    marked = r"(?P<head><!-- (?P<what>table|floors) (?P<task>\S+) (?P<methods>\S+) -->)\n.*?<!-- end -->"
+    marked = r"(?P<head><!-- table (?P<task>\S+) (?P<methods>\S+) -->)\n.*?<!-- end -->"
     for page in sorted(folder.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         filled = re.sub(marked, fill, text, flags=re.DOTALL)

@@ -261,7 +261,7 @@ def _result(run: RunFolder, *, as_json: bool) -> None:
         f"({summary['cpu_seconds']:.1f} s of CPU time)"
     )
     show(f"Test rows of all clients, by {summary['criterion']}", "", table, "")
-    show("By chance: largest local gap had these decisions nothing to do with the group", "")
+    show("By chance: what sampling alone would make of the largest local gap of a fair decision", "")
     line(f"Run     {run.path}")
     line(f"Report  {run.path / REPORT}")
     line(f"Next    rectitude classify {shlex.quote(str(run.path))} ROWS.csv")

@@ -340,7 +340,7 @@ class Evaluation:
     Args:
         cells: Rows by (group, true class, predicted class), summed over the clients, int64 [G, m, m].
         local: Gap of each client by the run's criterion, computed at the client, float64 [N] (NaN where undefined).
-        by_chance: What it would be, R times over, if the decisions had nothing to do with the group, float64 [N, R].
+        by_chance: What sampling alone would make of it, R times over, if the decision were fair, float64 [N, R].
     """
 
     cells: Integers

@@ -45,8 +45,8 @@ class Figures:
         global_gap: Gap over the union of all clients, with its ends.
         local_gaps: Each client's gap; NaN where undefined.
         seeds: Over how many seeds these are means.
-        by_chance: Mean and ends of what the largest local gap would be if decisions had nothing to do with the group;
-            NaN where that was not asked.
+        by_chance: Mean and ends of what sampling of these rows alone would make of the largest local gap of a decision
+            that is fair; NaN where that was not asked.
     """
 
     method: str

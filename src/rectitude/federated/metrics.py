@@ -69,15 +69,26 @@ def gap(cells: npt.NDArray[Any], criterion: Criterion, form: Form = "pairwise") 
         form: ``pairwise``: between two groups. ``subgroup``: between a group and all rows together.
     """
     rates = event_rates(cells, criterion)
-    known = np.isfinite(rates)
-    enough = known.sum(axis=-2) > 1  # [..., E]
     if form == "pairwise":
-        low = np.where(known, rates, np.inf).min(axis=-2)
-        apart = np.where(known, rates, -np.inf).max(axis=-2)
-        apart = np.where(enough, apart, 0.0) - np.where(enough, low, 0.0)
-    else:
-        overall = event_rates(cells.sum(axis=-3, keepdims=True), criterion)
-        apart = np.where(known, np.abs(rates - np.where(np.isfinite(overall), overall, 0.0)), 0.0).max(axis=-2)
+        return _widest(rates)
+    known = np.isfinite(rates)
+    overall = event_rates(cells.sum(axis=-3, keepdims=True), criterion)
+    apart = np.where(known, np.abs(rates - np.where(np.isfinite(overall), overall, 0.0)), 0.0).max(axis=-2)
+    return _largest(apart, known)
+
+
+def _widest(rates: Floats) -> Floats:
+    """Largest difference of any event's rate between two groups, [...] from [..., G, E]."""
+    known = np.isfinite(rates)
+    enough = known.sum(axis=-2) > 1
+    low = np.where(known, rates, np.inf).min(axis=-2)
+    high = np.where(known, rates, -np.inf).max(axis=-2)
+    return _largest(np.where(enough, high, 0.0) - np.where(enough, low, 0.0), known)
+
+
+def _largest(apart: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+    """The largest [...] of what was found for each event [..., E]; NaN where no event has two groups to compare."""
+    enough = known.sum(axis=-2) > 1
     return np.asarray(np.where(enough.any(axis=-1), np.where(enough, apart, 0.0).max(axis=-1), np.nan))
 
 
@@ -105,10 +116,11 @@ def local_gaps(each: npt.NDArray[Any], criterion: Criterion, form: Form = "pairw
 
 
 def gaps_by_chance(cells: Integers, criterion: Criterion, n_draws: int, rng: np.random.Generator) -> Floats:
-    """Gaps that the same decisions would show if they had nothing to do with the group, float64 [R].
+    """Gaps that a decision fair on endless rows would show on this many, by sampling alone, float64 [R].
 
-    Groups are dealt anew to the rows, as many to each as there are: among all rows for ``dp``, among the rows of each
-    true class for the others. It is what is left of the gap of a decision that is exactly fair, on this many rows.
+    Groups are dealt anew to the rows of each true class, as many to each as there are, and a group's rate is taken less
+    the one that such dealing has on average. Classes are kept apart because a client's parts are cut to the same shares
+    of (group, class): how many of a group's rows are of which class does not vary from part to part.
 
     Args:
         cells: Counts of one client, [G, m, m].
@@ -116,10 +128,10 @@ def gaps_by_chance(cells: Integers, criterion: Criterion, n_draws: int, rng: np.
         n_draws: R.
         rng: Deals.
     """
-    if criterion == "dp":  # the true class does not matter
-        cells = np.concatenate([cells.sum(axis=1, keepdims=True), np.zeros_like(cells[:, 1:])], axis=1)
-    dealt = [_dealt(cells[:, y], n_draws, rng) for y in range(cells.shape[1])]
-    return gap(np.stack(dealt, axis=2), criterion)
+    dealt = np.stack([_dealt(cells[:, y], n_draws, rng) for y in range(cells.shape[1])], axis=2)
+    decided = cells.sum(axis=0) / np.maximum(cells.sum(axis=(0, 2)), 1)[:, None]  # of each true class, in all groups
+    expected = cells.sum(axis=2)[..., None] * decided
+    return _widest(event_rates(dealt, criterion) - event_rates(expected, criterion))
 
 
 def _dealt(table: Integers, n_draws: int, rng: np.random.Generator) -> Integers:

@@ -44,7 +44,7 @@ EVALUATION = Wire(
     (
         Field("cells/*", "groups × classes × classes", "rows by group, true and predicted class", secure=True, scale=1),
         Field("gap/*", "1", "the client's own gap, which the report shows", combine="each"),
-        Field("chance/*", "draws", "what it would be if decisions had nothing to do with the group", combine="each"),
+        Field("chance/*", "draws", "what sampling alone would make of it if the decision were fair", combine="each"),
     ),
 )
 """The exchange at the end of every stage."""

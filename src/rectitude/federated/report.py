@@ -278,8 +278,8 @@ def _clients(run: ReportInput) -> list[Markup]:
         mean, low, high = (number(value, 3) for value in last.by_chance)
         blocks.append(
             prose(
-                f"On so few test rows chance alone makes gaps: had these decisions nothing to do with the group, the "
-                f"largest of them would be {mean} on average, and {low} to {high} nine times out of ten."
+                f"On so few test rows sampling alone makes gaps: were this decision fair at every client, the largest "
+                f"of them would be {mean} on average, and {low} to {high} nine times out of ten."
             )
         )
     if unknown:

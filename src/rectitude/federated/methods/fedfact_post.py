@@ -180,7 +180,7 @@ class FedFACTPost(Method):
         if self.config.pooling != "none" and problem.n_classes != 2:
             raise ConfigError(
                 f"Scores are pooled with two classes only; there are {problem.n_classes}",
-                where="pooling",
+                where="--set pooling",
                 fix="Leave pooling at none",
             )
         self.events = events_of(self.config.criterion, problem.n_classes)
