@@ -42,6 +42,8 @@ def test_all_calls(live: str) -> None:
         assert client.experiments().items == []
         with pytest.raises(ServiceError, match="no experiment"):
             client.assignment("none", "u1")
+        assert client.share("p", 60) == {"percent": 60}
+        assert client.known("p")["shared_percent"] == 60
         client.stop("p", "i1")
         client.object_to("p", "i9", reason="no")
         assert {choice["item"] for choice in client.choices("p")["items"]} == {"i1", "i9"}

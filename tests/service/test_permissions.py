@@ -187,7 +187,7 @@ def test_a_persons_key_sees_nobody_else(served: Served) -> None:
                 address = route.path_format.format(
                     **{one: FILLED[one] for one in route.param_convertors} | {"user_id": "u2"}
                 )
-                body = {"kind": "export"} if route.path.endswith("/requests") else {}
+                body = {"requests": {"kind": "export"}, "share": {"percent": 60}}.get(route.path.rpartition("/")[2], {})
                 asked: dict[str, Any] = {} if method in ("GET", "DELETE") else {"json": body}
             else:
                 assert name in ANOTHER, f"{name}: say in ANOTHER how it would ask about another person, or ABOUT_NOBODY"

@@ -291,6 +291,11 @@ def choices(user: str) -> Call[dict[str, Any]]:
     return Call("GET", f"/v1/users/{_in_path(user)}/choices", dict)
 
 
+def share(user: str, percent: int) -> Call[dict[str, Any]]:
+    """Read only the newest part of the person's history, from the next answer on; 100 per cent is all."""
+    return Call("PUT", f"/v1/users/{_in_path(user)}/share", dict, content=_body(percent=percent))
+
+
 def stop(user: str, item: str) -> Call[dict[str, Any]]:
     """Stop using an item of the person's history, from the next answer on."""
     return Call("PUT", f"/v1/users/{_in_path(user)}/stopped/{_in_path(item)}", dict)

@@ -189,7 +189,9 @@ def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
     contexts: list[Any] = []
     wrong: list[str] = []
 
-    def begin(path: str, size: tuple[int, int] = DESK, *, base: str = address, **settings: Any) -> Page:
+    def begin(
+        path: str, size: tuple[int, int] = DESK, *, base: str = address, complaining: bool = False, **settings: Any
+    ) -> Page:
         context = browser.new_context(viewport={"width": size[0], "height": size[1]}, base_url=base, **settings)
         contexts.append(context)
         page = context.new_page()
@@ -197,7 +199,7 @@ def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
 
         def complained(said: Any) -> None:
             of_the_network = said.text.startswith("Failed to load resource")  # an error page is asked for on purpose
-            if said.type in ("error", "warning") and not of_the_network:
+            if said.type in ("error", "warning") and not of_the_network and not complaining:
                 wrong.append(said.text)
 
         def failed(came: Any) -> None:

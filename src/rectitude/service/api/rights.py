@@ -43,6 +43,18 @@ class ReasonBody(Sent):
     reason: str | None = Field(None, max_length=2000)
 
 
+class ShareBody(Sent):
+    """How much of a history may be read."""
+
+    percent: int = Field(ge=0, le=100, description="Of the history, the newest part; 100 is all.")
+
+
+class ShareTold(BaseModel):
+    """How much of a history may be read."""
+
+    percent: int
+
+
 class StepTold(BaseModel):
     """A step that is done."""
 
@@ -93,6 +105,7 @@ class Known(BaseModel):
     facts: dict[str, Any]
     events: dict[str, Any]
     choices: list[dict[str, Any]]
+    shared_percent: int = Field(description="Of their history that may be read.")
     requests: list[dict[str, Any]]
     keys: list[dict[str, Any]]
     deleted_at: str | None
@@ -227,6 +240,14 @@ async def object_to(
 async def undo_objection(request: Request, principal: Own, user: User, item: Item) -> Response:
     """Take an objection back."""
     return await _decide(request, principal, user, item, rights.undo_objection, "There is no objection to this item")
+
+
+@router.put("/v1/users/{user_id:id}/share", response_model=ShareTold, responses=responses(413))
+async def share(request: Request, principal: Own, user: User, body: Annotated[ShareBody, Body()]) -> Response:
+    """Read only the newest part of the person's history, from the next answer on."""
+    check_user(principal, user)
+    await run_in_threadpool(rights.share, _service(request), principal, user, body.percent)
+    return reply(request, {"percent": body.percent})
 
 
 async def _decide(
