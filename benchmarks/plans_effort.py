@@ -235,9 +235,9 @@ def interval(splits: list[np.ndarray]) -> list[float]:
     return [float(np.mean([one.mean() for one in splits])), float(low), float(high)]
 
 
-def survey(name: str, work: Path, chosen: str, worthwhile: float) -> dict[str, Any]:
+def survey(name: str, work: Path, chosen: str, agreed: str, worthwhile: float) -> dict[str, Any]:
     """One survey: every way's frontier, and the embedded model on the surrogate's own terms."""
-    n, kappa = int(chosen.split()[0]), float(chosen.split()[-1])
+    n, kappa, agreement = int(chosen.split()[0]), float(chosen.split()[-1]), float(agreed.split()[-1])
     ways: dict[str, Callable[[Plans], np.ndarray]] = {
         "surrogate G1": lambda person: person["G1"],
         "surrogate G2": lambda person: person["G2"],
@@ -245,6 +245,7 @@ def survey(name: str, work: Path, chosen: str, worthwhile: float) -> dict[str, A
         "embedded, robust": lambda person: robust(person["bootstraps"][:N_ROBUST], Policy().spread_weight),
         f"embedded, robust ({chosen})": lambda person: robust(person["bootstraps"][:n], kappa),
         "consensus": lambda person: robust(person["families"], Policy().spread_weight),
+        agreed.replace("consensus, ", "consensus (") + ")": lambda person: robust(person["families"], agreement),
         "the judges' own optimum": lambda person: person["panel"],
     }
     people: dict[tuple[str, int], list[Plans]] = {}
@@ -408,7 +409,10 @@ def main() -> None:
     once("rehearsal", lambda: rehearse(work))
     settled = done["rehearsal"]
     for name in PLANNED:
-        once(f"effort:{name}", lambda name=name: survey(name, work, settled["robust"], Policy().min_gain))
+        once(
+            f"effort:{name}",
+            lambda name=name: survey(name, work, settled["robust"], settled["consensus"], Policy().min_gain),
+        )
         for method in DICE:
             if f"dice:{method}:{name}-0-chosen" in done:
                 once(f"terms:{method}:{name}", lambda name=name, method=method: beside_dice(name, method, done, work))

@@ -157,6 +157,8 @@ def _show(decision: Decision, count: int) -> None:
         show(entry["says"])
     for entry in told.get("correction_sets", ()):
         show(f"Possible {entry['says']}")
+    if decision.status == "infeasible":
+        show("How little the limits must give way: rectitude route negotiate, with the same wishes")
     if "why_not" in told:
         show(told["why_not"]["says"])
     for question in told["questions"]:

@@ -80,7 +80,7 @@ def test_a_price_of_zero_is_unknown_unless_it_is_called_free() -> None:
     doubted, believed = build_catalogue(rows), build_catalogue(rows, free_prices="free")
     assert [doubted.value("price_in", row) for row in range(3)] == [None, 0, 0]
     assert believed.value("price_in", 0) == 0
-    assert "price 0" in doubted.notes[0]
+    assert "A price of 0 is taken as not known (1 of 3 models)" in doubted.notes[0]
     assert ":free" in " ".join(doubted.notes)
 
 

@@ -199,6 +199,7 @@ def test_unknown_policy_decides_what_a_gap_means() -> None:
 def test_a_solver_that_runs_out_of_time_says_so(models25: Catalogue) -> None:
     decision = Router(models25, Policy(timeout=1e-9)).route("cheap, no OpenAI", solver="rc2")
     assert decision.solver == "brute (rc2 timed out)"
+    assert any("rc2 was not done after" in note for note in decision.explanation["notes"])
     assert decision.chosen == Router(models25).route("cheap, no OpenAI").chosen
 
 

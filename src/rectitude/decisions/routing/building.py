@@ -232,11 +232,11 @@ class _Prices:
             for name in found:
                 found[name] = np.where(doubtful, np.nan, found[name])
             self.table.notes.append(
-                f"{int(doubtful.sum())} models with price 0 are taken as of unknown price; --free-prices free "
-                f"believes them"
+                f"A price of 0 is taken as not known ({int(doubtful.sum())} of {len(self.ids)} models); --free-prices "
+                "free believes it"
             )
         if called_free.any():
-            self.table.notes.append(f"{int(called_free.sum())} models are called ':free': their rates are limited")
+            self.table.notes.append(f"What is called ':free' is limited in its rate ({int(called_free.sum())} models)")
         return found
 
     def _believed(self, column: str, values: Floats) -> Floats:

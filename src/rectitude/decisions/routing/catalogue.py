@@ -159,7 +159,9 @@ class Catalogue:
         if rows:
             shown = ", ".join(self.ids[row] for row in rows[:5])
             raise ConfigError(f"'{name}' is the name of {len(rows)} endpoints: {shown}", fix="Give the whole name")
-        raise ConfigError(f"The catalogue has no model '{name}'", fix=did_you_mean(name, self.ids))
+        near = did_you_mean(name, self.ids)
+        fix = near if near.startswith("Did") else f"It has {len(self.ids):,}, for example {self.ids[0]}"
+        raise ConfigError(f"The catalogue has no model '{name}'", fix=fix)
 
     def rows_named(self, name: str) -> list[int]:
         """Rows whose id, bare model name or title is the name, whatever the case."""

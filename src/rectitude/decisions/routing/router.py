@@ -69,7 +69,7 @@ class Decision:
         problem: The problem that was solved.
         parsed: How the feedback was read, span by span; None where clauses were given.
         explanation: See :mod:`rectitude.decisions.routing.explain`.
-        solver: ``brute``, ``rc2`` or ``brute (rc2 timed out)``.
+        solver: ``brute``, ``rc2``, ``z3 (…)``, or ``brute (rc2 timed out)``, which a note says too.
         seconds: It took.
     """
 
@@ -232,7 +232,7 @@ class Conversation:
         near = _near(problem)
         count = max(_SHOWN, problem.policy.k, min(len(near), _LISTED))
         ranking = tuple(_ranked(problem, int(row), set(near)) for row in order[:count])
-        explanation = self._explanation(problem, told, clash, order, why_not)
+        explanation = self._explanation(problem, told, clash, order, why_not, solver)
         self.last = chosen or self.last
         names = tuple(router.catalogue.ids[row] for row in near)
         seconds = time.perf_counter() - began
@@ -266,18 +266,28 @@ class Conversation:
         solve = optimistic if problem.policy.unknown_soft == "allow" else robust
         found = solve(problem, problem.policy.timeout)
         if found.row is None:
-            return "brute (z3 found none)", problem.best(_LISTED)
+            why = "timed out" if found.status == "timeout" else "found none"
+            return f"brute (z3 {why})", problem.best(_LISTED)
         names = {"optimal": f"z3 ({solve.__name__})", "timeout": f"z3 ({solve.__name__}, timed out: best known)"}
         self.assumed = found.assumed
         return names[found.status], np.concatenate([[found.row], (rest := problem.best(_LISTED))[rest != found.row]])
 
     def _explanation(
-        self, problem: Problem, told: _Told, clash: Sequence[tuple[Clause, Clause]], order: Any, why_not: str | None
+        self,
+        problem: Problem,
+        told: _Told,
+        clash: Sequence[tuple[Clause, Clause]],
+        order: Any,
+        why_not: str | None,
+        solver: str,
     ) -> dict[str, Any]:
         ids = problem.catalogue.ids
         feasible = bool(problem.feasible.any())
         winner = int(order[0]) if feasible else None
         notes = [*told.notes, *self._remarks(problem, told)]
+        if "timed out" in solver:
+            shown = "the best it had found" if solver.startswith("z3") else "the best by brute force"
+            notes.append(f"{self.solver} was not done after {problem.policy.timeout:g} s; this is {shown}")
         found: dict[str, Any] = {
             "feasible_models": int(problem.feasible.sum()),
             "binding": explain.binding(problem),

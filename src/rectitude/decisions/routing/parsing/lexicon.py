@@ -157,8 +157,8 @@ _MODALS = {
         5,
         True,
     ): r"(?:must|(?:has|have|needs?) to) be (?:there|supported|included|available|hosted there)|"
-    r"must (?:both |all )?work|must|needs?(?: to)?|have to|has to|require[sd]?|mandatory|essential|a must|non-negotiable|"
-    r"make sure|ensure|needed|necessary|critical|crucial|vital|(?:a )?(?:hard |strict )?requirements?",
+    r"must (?:both |all )?work|must|needs?(?: to)?|have to|has to|require[sd]?|mandatory|essential|a must|"
+    r"non-negotiable|make sure|ensure|needed|necessary|critical|crucial|vital|(?:a )?(?:hard |strict )?requirements?",
     (
         5,
         False,

@@ -281,6 +281,9 @@ def reason(decision: Decision, attempts: list[Attempt]) -> str:
     ]
     told += [f"meets: {', '.join(met)}"] if met else []
     told += [f"after {attempt.model}: {attempt.error}" for attempt in attempts[:-1]]
+    told += [f"open question: {question}" for question in decision.explanation["questions"]]
+    if decision.parsed is not None and (spans := len(decision.parsed.unparsed) + len(decision.parsed.suspicious)):
+        told.append(f"not understood or not read: {spans} part{'s' if spans > 1 else ''} of the feedback")
     return _ascii("; ".join(told))[:500]
 
 
