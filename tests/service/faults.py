@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -30,7 +31,7 @@ from rectitude.service.access import LOCAL
 from rectitude.service.config import ServiceConfig
 from rectitude.service.launch import Launch, serve
 from rectitude.service.service import Service
-from rectitude.service.store import Event, Store, UserFacts
+from rectitude.service.store import Event, Request, Store, UserFacts
 from rectitude.training.run import Run
 
 context = multiprocessing.get_context("forkserver")
@@ -203,7 +204,7 @@ def kill_during_job(kind: str, url: str, folder: Path, runs: dict[str, Path], sh
     """Kill a process in the middle of a job; another must end it, and nothing may be half done.
 
     Args:
-        kind: ``export``, ``delete`` or ``forget``.
+        kind: ``export``, ``delete``, ``forget`` or ``remedy``.
         url: An empty store.
         folder: An empty folder.
         runs: Runs that are served; copies are.
@@ -215,9 +216,7 @@ def kill_during_job(kind: str, url: str, folder: Path, runs: dict[str, Path], sh
         _serve_copies(store, folder / "runs", runs)
         store.add_events([Event(f"e{n}", "u3", f"i{n}", at=float(n)) for n in range(20)])
         store.put_users([UserFacts("u3", {"gender": "F"})])
-        service = Service(config, store)
-        asked = rights.ask(service, LOCAL, kind, "u3", "gender" if kind == "forget" else None)
-
+        asked = _ask(Service(config, store), kind)
         child = context.Process(target=_work, args=(config, True))
         child.start()
         claimed = _wait(store, asked.id, {"running", "done"})
@@ -237,10 +236,17 @@ def kill_during_job(kind: str, url: str, folder: Path, runs: dict[str, Path], sh
             time.sleep(_LEASE_S / 5)
         assert found is not None
         assert found.status == "done", found.reason
-        _consistent(store, kind, asked.id)
+        _consistent(store, kind, asked.id, config.folder)
         told = Killed(kind, 1, int(middle), 0, round(time.monotonic() - killed, 2), [steps])
         assert claimed
     return told
+
+
+def _ask(service: Service, kind: str) -> Request:
+    if kind == "remedy":
+        service.shelf = {"bpr": SimpleNamespace(name="bpr")}  # type: ignore[assignment]
+        return rights.ask_remedy(service, LOCAL, "bpr", "unlearn", "gender")
+    return rights.ask(service, LOCAL, kind, "u3", "gender" if kind == "forget" else None)
 
 
 def _serve_copies(store: Store, folder: Path, runs: dict[str, Path]) -> None:
@@ -258,7 +264,7 @@ def _wait(store: Store, identifier: str, statuses: set[str]) -> Any:
     raise AssertionError("the job is not taken up")
 
 
-def _consistent(store: Store, kind: str, identifier: str) -> None:
+def _consistent(store: Store, kind: str, identifier: str, folder: Path) -> None:
     """Every run in service is whole, the trail has each act once, and what was promised is so."""
     actions = [entry.action for entry in store.trail.page(limit=1000)]
     assert actions.count(f"{kind}.asked") == actions.count(f"{kind}.done") == 1, actions
@@ -268,6 +274,9 @@ def _consistent(store: Store, kind: str, identifier: str) -> None:
         run = Run.load(slot.path)
         assert (run.user_ids.find("u3") is None) == (kind == "delete")
         run.recommend(user="u4", k=3)
+    if kind == "remedy":  # a run beside those that are served
+        Run.load(folder / "runs" / "bpr-without-gender").recommend(user="u4", k=3)
+        assert {Path(slot.path).name for slot in store.served().values()} == {"bpr", "ease"}
     if kind == "delete":
         assert not any(store.held("u3").values())
         request = store.requests.get(identifier)
@@ -281,7 +290,7 @@ def lasting(kind: str, url: str, folder: Path, runs: dict[str, Path]) -> float:
     config = ServiceConfig(store=url, folder=folder / "data", job_lease_s=30, forget="automatic")
     with Store.open(url) as store:
         _serve_copies(store, folder / "runs", runs)
-        asked = rights.ask(Service(config, store), LOCAL, kind, "u3", "gender" if kind == "forget" else None)
+        asked = _ask(Service(config, store), kind)
         child = context.Process(target=_work, args=(config, True))
         child.start()
         _wait(store, asked.id, {"running", "done"})

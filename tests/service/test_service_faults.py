@@ -38,7 +38,7 @@ def test_killed_while_taking_events_over_http(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["export", "delete", "forget"])
+@pytest.mark.parametrize("kind", ["export", "delete", "forget", "remedy"])
 def test_killed_during_a_job(kind: str, new_store: Callable[[], str], tmp_path: Path, runs: dict[str, Path]) -> None:
     served = {name: runs[name] for name in ("bpr", "ease")}
     lasts = faults.lasting(kind, new_store(), tmp_path / "0", served)

@@ -320,6 +320,8 @@ def check_user(principal: Principal, user: str) -> None:
     Raises:
         HTTPException: 403; the same whether the other person is known or not.
     """
+    if principal.role == "person" and principal.user is None:
+        raise HTTPException(403, "The person of this key was deleted: it opens their requests and nothing else")
     if not may_see(principal, user):
         raise HTTPException(403, "This key sees one person only, and not this one")
 

@@ -158,6 +158,22 @@ def test_routes_that_are_not_there_and_methods_that_are_not(web: TestClient) -> 
         assert answer.status_code == status
         problem_of(answer.json(), status)
     assert "GET" in web.delete("/v1/runs").headers["allow"]
+    assert web.get("/v1/none").json()["detail"] == "There is no such route: /docs lists all there are"
+    assert web.delete("/v1/runs").json()["detail"] == "This route does not take DELETE"
+
+
+def test_fields_that_do_not_fit_are_told_without_jargon(web: TestClient) -> None:
+    told = web.post("/v1/recommend", json={"user": 5, "k": "x", "where": 3, "only": "i1", "kk": 1}).json()
+    assert told["detail"] == "body.user: This should be text"
+    assert {one["where"]: one["detail"] for one in told["errors"]} == {
+        "body.user": "This should be text",
+        "body.k": "This should be a whole number",
+        "body.where": "This should be an object",
+        "body.only": "This should be a list",
+        "body.kk": "There is no such field",
+    }
+    assert web.post("/v1/recommend", json=[1]).json()["detail"] == "body: This should be an object"
+    assert web.post("/v1/explain", json={"user": "u1"}).json()["detail"] == "body.item: This is needed"
 
 
 def test_a_body_that_is_too_long_is_refused_before_it_is_read(open_service: Callable[..., Service]) -> None:

@@ -109,7 +109,9 @@ def test_after_a_deletion_the_proof_can_be_read_and_nothing_else(asked: tuple[Se
     assert (told["status"], told["proof"]["runs"][0]["after"]["id"]) == ("done", 0)
     assert "u3" not in str(told)
     assert [one["id"] for one in me("GET", "/v1/requests").told["items"]] == [told["id"]]
-    assert me("GET", "/v1/recommend", params={"user": "u3"}).status_code == 403
+    refused = me("GET", "/v1/recommend", params={"user": "u3"})
+    assert refused.status_code == 403
+    assert "was deleted" in refused.told["detail"]
     assert service.shelf["main"].run.user_ids.find("u3") is None  # this process serves the repaired run already
     assert before
     assert listed(by("admin"), "u4")

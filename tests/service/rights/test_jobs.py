@@ -437,7 +437,7 @@ def test_the_thread_works_when_woken_and_gives_back_what_is_left_when_stopped(
     ("kind", "user", "attribute", "why"),
     [
         ("explode", "u", None, "no request 'explode'"),
-        ("forget", "u", None, "names an attribute"),
+        ("forget", "u", None, "not said what is to be forgotten"),
         ("export", "u", "gender", "names an attribute"),
         ("export", "", None, "1 to 256 characters"),
         ("export", "x" * 257, None, "1 to 256 characters"),

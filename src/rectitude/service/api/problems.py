@@ -19,6 +19,18 @@ from rectitude.service.store import StoreError, StoreFullError, StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 20
+_PLAINLY = {
+    "extra_forbidden": "There is no such field",
+    "missing": "This is needed",
+    "model_attributes_type": "This should be an object",
+    "dict_type": "This should be an object",
+    "list_type": "This should be a list",
+    "string_type": "This should be text",
+    "int_parsing": "This should be a whole number",
+    "float_parsing": "This should be a number",
+    "bool_parsing": "This should be true or false",
+}
+"""Kinds of errors whose own words speak of Python."""
 
 
 class FieldProblem(BaseModel):
@@ -105,7 +117,7 @@ def install(app: FastAPI, tell: Teller) -> None:
         sentence = f"{detail or ''}. {extra['fix']}" if extra.get("fix") else detail or ""
         told = tell(request, status, sentence, headers)
         if told is None:
-            told = problem(status, detail, request.state.request_id, **extra)
+            told = problem(status, detail or _usual(request, status), request.state.request_id, **extra)
             told.headers.update(headers)
         return told
 
@@ -124,7 +136,10 @@ def install(app: FastAPI, tell: Teller) -> None:
             place = found[0]["loc"][-1]
             detail = f"The body is not JSON: {found[0]['ctx']['error']} at character {place}"
             return answer(request, 422, detail, {}, where="body")
-        errors = [{"where": _path(one["loc"]), "detail": one["msg"]} for one in found[:_MOST_ERRORS]]
+        errors = [
+            {"where": _path(one["loc"]), "detail": _PLAINLY.get(one["type"], one["msg"])}
+            for one in found[:_MOST_ERRORS]
+        ]
         first = errors[0]
         detail = f"{first['where']}: {first['detail']}"
         return answer(request, 422, detail, {}, where=first["where"], errors=errors)
@@ -134,6 +149,19 @@ def install(app: FastAPI, tell: Teller) -> None:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
         headers = {"Retry-After": "1"} if status == 503 else {}
         return answer(request, status, error.what, headers, where=last_part(error.where), fix=error.fix)
+
+
+def _plainly(error: dict[str, Any]) -> str:
+    return _PLAINLY.get(error["type"]) or str(error["msg"])
+
+
+def _usual(request: Request, status: int) -> str | None:
+    """What is said where nothing in particular is."""
+    if status == 404:
+        return "There is no such route: /docs lists all there are"
+    if status == 405:
+        return f"This route does not take {request.method}"
+    return None
 
 
 def last_part(where: str | None) -> str | None:

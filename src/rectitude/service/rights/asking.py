@@ -43,8 +43,10 @@ def ask(service: Service, principal: Principal, kind: str, user: str, attribute:
     """
     if kind not in KINDS:
         raise QueryError(f"There is no request '{kind}'", where="kind", fix=did_you_mean(kind, KINDS))
-    if (kind == "forget") != (attribute is not None):
-        raise QueryError("Forgetting, and nothing else, names an attribute", where="attribute", fix="E.g. gender")
+    if kind == "forget" and attribute is None:
+        raise QueryError("It is not said what is to be forgotten", where="attribute", fix="Name it, e.g. gender")
+    if kind != "forget" and attribute is not None:
+        raise QueryError("Only what is to be forgotten names an attribute", where="attribute", fix="Leave it out")
     _check_id(user, "user")
     store, identifier = service.store, new_identifier()
     parameters = {"attribute": attribute} if attribute is not None else {}

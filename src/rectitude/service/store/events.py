@@ -16,6 +16,9 @@ from rectitude.service.store.tables import ErasedRow, EventRow
 LONGEST_ID = 256
 """Characters of an id; of a kind 64."""
 _CHUNK = 10_000
+_DAY = 86_400
+_MILLISECONDS = 100_000_000_000
+"""What is larger was not seconds since 1970: the year 5138, or 1973 in milliseconds."""
 
 
 class Event(NamedTuple):
@@ -119,10 +122,13 @@ def refusal(event: Event, now: float, tolerance_s: float) -> str | None:
     if event.value is not None and not math.isfinite(event.value):
         return "value must be a finite number"
     if not math.isfinite(event.at) or event.at < 0:
-        return "at must be seconds since 1970"
+        return "at lies before 1970, or is no time"
     if event.at > now + tolerance_s:
+        if event.at > _MILLISECONDS:
+            return "at lies in the far future: is it in milliseconds? It must be in seconds since 1970, or ISO 8601"
         ahead = event.at - now
-        return f"at lies {ahead:,.0f} s in the future, and {tolerance_s:,.0f} s are tolerated: check the sender's clock"
+        shown = f"{ahead:,.0f} s" if ahead < 2 * _DAY else f"{ahead / _DAY:,.0f} days"
+        return f"at lies {shown} in the future, and {tolerance_s:,.0f} s are tolerated: check the sender's clock"
     return None
 
 

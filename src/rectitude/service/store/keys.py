@@ -77,7 +77,8 @@ class Keys:
             raise StoreError(f"There is no role '{role}'", fix=did_you_mean(role, ROLES))
         if (role == "person") != (user is not None):
             raise StoreError(
-                "A person's key belongs to one person, and other keys to nobody", fix="Give --role person --user ID"
+                "A person's key belongs to one person, and other keys to nobody",
+                fix="Give the role person and a user, or neither",
             )
         identifier, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         subject = self._subjects.digest(user) if user is not None else None
