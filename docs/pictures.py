@@ -84,7 +84,7 @@ def service(root: Path, runs: Sequence[Path], plan: Path, models: Path, person: 
         yield address
 
 
-def scenes(page: Page, address: str, runs: Sequence[str], person: str) -> Iterator[str]:
+def scenes(page: Page, address: str, runs: Sequence[str], person: str, row: str) -> Iterator[str]:
     """Bring one page after the other before the camera; yields its name."""
     first, audited, mended = runs
 
@@ -111,8 +111,7 @@ def scenes(page: Page, address: str, runs: Sequence[str], person: str) -> Iterat
         page.get_by_role("link", name="Download the file").wait_for()
     page.evaluate("document.querySelector('#rights').scrollIntoView()")
     yield "rights"
-    go("/plan")
-    go("/plan?row=" + str(page.get_by_label("Fill in the answers").get_attribute("placeholder")))
+    go(f"/plan?row={row}")
     page.get_by_role("button", name="Make my plan").click()
     page.get_by_role("heading", name="How sure is it?").wait_for(timeout=60_000)
     page.evaluate("scrollTo(0, 0)")
@@ -142,6 +141,7 @@ def main() -> None:
     parser.add_argument("--plan", type=Path, required=True, help="A run of 'rectitude plan fit'.")
     parser.add_argument("--models", type=Path, required=True, help="A catalogue of language models.")
     parser.add_argument("--person", default="196", help="Whom Explore and Me show.")
+    parser.add_argument("--row", default="5", help="Whose answers to the survey Plan is filled with.")
     parser.add_argument("--out", type=Path, default=HERE / "tutorials" / "pictures", help="Folder of the pictures.")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def main() -> None:
         for width, height in SIZES.items():
             context = browser.new_context(viewport={"width": width, "height": height}, color_scheme="light")
             page = context.new_page()
-            for name in scenes(page, address, names, given.person):
+            for name in scenes(page, address, names, given.person, given.row):
                 page.wait_for_timeout(300)
                 (given.out / f"{name}-{width}.png").write_bytes(small(page.screenshot()))
             context.close()
