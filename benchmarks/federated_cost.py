@@ -7,7 +7,7 @@ round's CPU is divided by the clients. Of it are told apart: the method at a cli
 needs for a round that says nothing (two Message objects, their records with one array of 24 bytes and one word each,
 and the dispatch of its ClientApp). The rest is ours: masks, packing, checks, the server's sums and its step.
 
-Medians over rounds (and clients); of ``REPEATS`` runs the least, because whatever else the machine does only adds.
+Medians over rounds; of ``REPEATS`` runs the least, because whatever else the machine does only adds.
 """
 
 from __future__ import annotations
@@ -41,26 +41,29 @@ BASES: dict[str, dict[str, Any]] = {
 }
 BOTH = {"global_tolerance": 0.01, "local_tolerance": 0.01}
 POSTS = {"global side only": BOTH | {"local_tolerance": None}, "both sides": BOTH}
-Spent = dict[tuple[int, str], list[float]]
+Spent = defaultdict[tuple[int, str], list[float]]
 
 
 class Clocked(Coordinator):
-    """A coordinator that notes the CPU seconds of every round of every stage."""
+    """A coordinator that notes the CPU seconds per client of every round: all of it, and the methods' replies."""
 
-    def __init__(self, plan: Plan, grid: LocalGrid) -> None:
+    def __init__(self, plan: Plan, grid: LocalGrid, replies: list[float]) -> None:
         super().__init__(plan, grid)
-        self.whole: Spent = defaultdict(list)
+        self.replies, self.whole, self.alone = replies, Spent(list), Spent(list)
 
     def _step(self, stage: int, half: Any) -> None:
+        self.replies.clear()
         began = time.process_time()
         super()._step(stage, half)
+        used = time.process_time() - began
         if not self.progress.asked:
             row = self.progress.traffic[-1]
-            self.whole[stage, row.kind].append((time.process_time() - began) / row.clients)
+            self.whole[stage, row.kind].append(used / row.clients)
+            self.alone[stage, row.kind].append(sum(self.replies) / row.clients)
 
 
-def clocked(make: Any, number: int, spent: Spent) -> Any:
-    """A maker of client halves whose replies are timed, by stage and kind of exchange."""
+def clocked(make: Any, spent: list[float]) -> Any:
+    """A maker of client halves whose replies are timed."""
 
     def timed(data: Any) -> Any:
         half = make(data)
@@ -69,7 +72,7 @@ def clocked(make: Any, number: int, spent: Spent) -> Any:
         def answer(kind: str, message: Any, state: Any) -> Any:
             began = time.process_time()
             replied = reply(kind, message, state)
-            spent[number, kind].append(time.process_time() - began)
+            spent.append(time.process_time() - began)
             return replied
 
         half.reply = answer
@@ -79,18 +82,19 @@ def clocked(make: Any, number: int, spent: Spent) -> Any:
 
 
 def seconds_of(federation: Any, stages: tuple[Stage, ...]) -> dict[tuple[int, str, str], float]:
-    """Median CPU seconds per client by stage and kind of exchange: the method's reply alone, and the whole round."""
+    """Median CPU seconds per client by stage and kind of exchange: of the methods' replies, and of whole rounds."""
     plan = Plan(new_run_id(), federation.problem, stages)
-    alone: Spent = defaultdict(list)
-    for number, method in enumerate(plan.methods):
-        method.client = clocked(method.client, number, alone)  # type: ignore[method-assign]
+    replies: list[float] = []
+    for method in plan.methods:
+        method.client = clocked(method.client, replies)  # type: ignore[method-assign]
     parties = [Party(plan, data, MemoryStore()) for data in federation.clients]
     app = client_app(lambda context: parties[int(context.node_config["partition-id"])])
-    server = Clocked(plan, LocalGrid(app, [{"partition-id": data.index} for data in federation.clients]))
+    grid = LocalGrid(app, [{"partition-id": data.index} for data in federation.clients])
+    server = Clocked(plan, grid, replies)
     server.run()
     return {
         (*key, name): float(np.median(values))
-        for name, found in (("alone", alone), ("whole", server.whole))
+        for name, found in (("alone", server.alone), ("whole", server.whole))
         for key, values in found.items()
     }
 

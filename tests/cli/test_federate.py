@@ -84,7 +84,13 @@ def test_the_run_is_whole_and_explains_itself(run: Path) -> None:
     }
     assert not run.with_name("fair.federation").exists()
     page = (run / "report.html").read_text(encoding="utf-8")
-    for words in ("What does fairness cost?", "LoGoFair", "their sum over the clients (masked)", "Largest local gap", "global only"):
+    for words in (
+        "What does fairness cost?",
+        "LoGoFair",
+        "their sum over the clients (masked)",
+        "Largest local gap",
+        "global only",
+    ):
         assert words in page
     assert "://" not in page.replace("http://www.w3.org/2000/svg", "")
     card = (run / "README.md").read_text(encoding="utf-8")
@@ -188,13 +194,25 @@ def test_tolerances_that_cannot_be_kept_are_refused_and_leave_nothing(
 
 
 def test_a_federation_is_prepared_for_other_machines(people: Path, tmp_path: Path, answer: Callable[..., Any]) -> None:
-    given = ("-m", "fedavg", "--clients", "2", "--prepare", "--host", "10.0.0.5", "--out", tmp_path / "r")
+    given = (
+        "-m",
+        "fedavg",
+        "--engine",
+        "superlink",
+        "--clients",
+        "2",
+        "--prepare",
+        "--host",
+        "10.0.0.5",
+        "--out",
+        tmp_path / "r",
+    )
     found = answer("federate", people, *given)
     folder = tmp_path / "r.federation"
     assert (found["folder"], found["clients"], len(found["supernodes"])) == (str(folder), 2, 2)
     assert "--superlink 10.0.0.5:8000" in found["supernodes"][1]
-    assert found["collect"].endswith("--engine in-process --resume")
-    assert "--prepare" not in found["collect"]
+    assert found["collect"].endswith("--resume")
+    assert not {"--prepare", "--engine", "superlink"} & set(found["collect"].split())
     for part in ("plan.json", "app/pyproject.toml", "tls/ca.crt", "clients/1/plan.json", "clients/1/rows.safetensors"):
         assert (folder / part).exists()
     cli_words = found["collect"].split()

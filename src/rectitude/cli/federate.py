@@ -191,8 +191,12 @@ def _next_steps(folder: Path, host: str, words: list[str], *, as_json: bool) -> 
     """The commands with which a prepared federation is carried out by hand."""
     clients = sorted((entry.name for entry in (folder / "clients").iterdir()), key=int)
     address, tls = f"{host}:8000", folder / "tls"
-    kept = [word for word in words if word not in ("--prepare", "--json")]
-    again = shlex.join([*kept, "--engine", "in-process", "--resume"])
+    kept = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if word not in ("--prepare", "--json", "--overwrite") and "--engine" not in (before, word.partition("=")[0])
+    ]
+    again = shlex.join([*kept, "--resume"])
     steps = {
         "superlink": f"flower-superlink --host {host} --port 8000 --disable-runtime-dependency-installation "
         f"--ssl-ca-certfile {tls}/ca.crt --ssl-certfile {tls}/server.crt --ssl-keyfile {tls}/server.key",
@@ -261,7 +265,7 @@ def _result(run: RunFolder, *, as_json: bool) -> None:
         f"({summary['cpu_seconds']:.1f} s of CPU time)"
     )
     show(f"Test rows of all clients, by {summary['criterion']}", "", table, "")
-    show("By chance: what sampling alone would make of the largest local gap of a fair decision", "")
+    show("By chance: the largest local gap that sampling alone gives a fair decision", "")
     line(f"Run     {run.path}")
     line(f"Report  {run.path / REPORT}")
     line(f"Next    rectitude classify {shlex.quote(str(run.path))} ROWS.csv")

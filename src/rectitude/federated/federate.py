@@ -131,9 +131,11 @@ def federate(
 
     federation = _federation(people, request, request.seed, say)
     plan = _plan(federation, request, settings)
+    earlier: list[Any] = []
     if resume and workplace.begun:
         plan = _same(Plan.read(workplace.folder), plan, workplace)
         kept = workplace.progress()
+        earlier = kept.traffic if kept else []
         say(f"Going on after exchange {kept.number}" if kept else "Nothing was completed; starting at the beginning")
     else:
         workplace.prepare(plan, federation.clients)
@@ -150,7 +152,8 @@ def federate(
         except InfeasibleError:
             workplace.remove()  # going on would end the same way
             raise
-        seconds, cpu = time.perf_counter() - begun, time.process_time() - used
+        seconds = time.perf_counter() - begun + sum(row.seconds for row in earlier)
+        cpu = time.process_time() - used + sum(row.server_cpu + row.clients * row.client_cpu for row in earlier)
         for sentence in finished.progress.notes[str(len(plan.stages) - 1)].get("sentences", []):
             say(sentence)
         comparison = _comparison(people, request, plan, lambda words: bar.update(task, description=words))

@@ -322,7 +322,8 @@ def _codes(column: pl.Series, part: str, most: int) -> tuple[Integers, tuple[str
 def _two_groups(column: pl.Series) -> str:
     """How to make two groups of a column of many values."""
     if column.dtype.is_numeric():
-        return f"Cut it in two, for example --attribute '{column.name}>={column.median():g}'"
+        middle = float(column.to_numpy().mean())
+        return f"Cut it in two, for example --attribute '{column.name}>={middle:.3g}'"
     return f"Set one value against all others, for example --attribute '{column.name}:{column.mode().sort()[0]}'"
 
 

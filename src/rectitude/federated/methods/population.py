@@ -212,6 +212,6 @@ def _cells(eta: Floats, groups: Integers, weight: Floats, resolution: int) -> tu
     grid = np.rint(eta[:, 1:] * resolution).astype(np.int64)  # the first follows from the others
     key = np.ravel_multi_index((groups, *grid.T), (int(groups.max()) + 1, *[resolution + 1] * grid.shape[1]))
     _, first, cell = np.unique(key, return_index=True, return_inverse=True)
-    size = np.bincount(cell, weight, len(first))
+    size: Floats = np.bincount(cell, weight, len(first)).astype(np.float64)
     mean = np.stack([np.bincount(cell, weight * column, len(first)) for column in eta.T], axis=1) / size[:, None]
     return mean, groups[first], size
