@@ -48,6 +48,9 @@ class Person(Mapping[str, Any]):
         return len(self.answers)
 
 
+NOT_WEIGHED = "is not answered, so no change of it is weighed"
+
+
 @dataclass(frozen=True)
 class Population:
     """What the training table tells of each mutable feature, for efforts, gains and plausibility.
@@ -115,7 +118,7 @@ class Builder:
                 continue
             if person[name] is None and name not in wished:
                 # answering is no change of habit, and a model credits it with all that sets those apart who answered
-                notes.append(f"'{feature.label or name}' is not answered, so no change of it is weighed")
+                notes.append(f"'{feature.label or name}' {NOT_WEIGHED}")
                 continue
             choice = self._choice(self.encoder.questions[name], person, (attributions or {}).get(name))
             if len(choice.values) > 1:

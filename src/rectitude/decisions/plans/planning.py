@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from rectitude.core.errors import QueryError
+from rectitude.decisions.plans.building import NOT_WEIGHED
 from rectitude.decisions.plans.certainty import shapley_of_items, stability
 from rectitude.decisions.plans.plan import Ends, Item, Plan, Point, mark_knee, non_dominated
 from rectitude.decisions.plans.policy import Policy
@@ -134,6 +135,8 @@ class Planner:
             return f"Change nothing: the chance of {good} is {chance(expit(self.now))} already"
         if rejected:
             return "Change nothing: what the model would advise does not hold up before the independent judge"
+        if not self.problem.choices and any(NOT_WEIGHED in note for note in self.problem.notes):
+            return "Change nothing: nothing that a plan could change is answered"
         if not self.problem.choices:
             return "Change nothing: there is nothing this person could change"
         most = self.solver.solve(self.solver.gain_aim(), self.solver.limits()).levels or self.problem.stay

@@ -176,6 +176,8 @@ class Prescriber:
         Raises:
             RunError: It is missing, damaged, or of another kind.
         """
+        if not Path(path).exists():
+            raise RunError("There is no such run", where=str(path), fix="Make one with 'rectitude plan fit'")
         folder = RunFolder(path)
         if folder.config.get("kind") != KIND:
             raise RunError("The run holds no plans", where=str(path), fix="Make one with 'rectitude plan fit'")

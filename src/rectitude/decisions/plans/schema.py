@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from rectitude.core.config import Settings, build, read_config
 from rectitude.core.errors import ConfigError, did_you_mean
 from rectitude.core.files import write_text
-from rectitude.decisions.plans.conditions import Answer, Condition
+from rectitude.decisions.plans.conditions import Answer, Condition, spoken
 
 Kind = Literal["binary", "ordinal", "integer", "continuous", "nominal"]
 Role = Literal["feature", "forbidden", "id"]
@@ -165,7 +165,9 @@ class Target(Settings):
     @property
     def words(self) -> str:
         """The good outcome in words."""
-        return self.label or str(self.condition())
+        condition = self.condition()
+        said = f"{condition.name} is {spoken(condition.value)}" if condition.sign == "==" else str(condition)
+        return self.label or said
 
 
 class Schema(Settings):

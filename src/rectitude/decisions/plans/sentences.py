@@ -6,8 +6,8 @@ from rectitude.decisions.plans.conditions import Answer, spoken
 from rectitude.decisions.plans.schema import Feature
 
 CAUTION = (
-    "These are associations in a survey, not proven effects: people who live so were more often well, which does not "
-    "show that changing it helps. This is not medical, legal or financial advice."
+    "These are associations in a survey, not proven effects: people with such answers more often had the wanted "
+    "outcome, which does not show that changing them helps. This is not medical, legal or financial advice."
 )
 
 
@@ -28,5 +28,7 @@ def _quoted(value: Answer | None) -> str:
 
 
 def chance(value: float) -> str:
-    """``62 %``."""
+    """``62 %``; with a decimal near the ends, where ``0 %`` and ``100 %`` would say too much."""
+    if 0 < value < 0.01 or 0.99 < value < 1:
+        return f"{min(max(100 * value, 0.1), 99.9):.1f}\N{NO-BREAK SPACE}%"
     return f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
