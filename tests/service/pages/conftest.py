@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,9 +167,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def brief_unlearning() -> Iterator[None]:
     """Remedies of a few steps."""
-    unlearn = forget.unlearn_attribute
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forget, "unlearn_attribute", lambda *args, **named: unlearn(*args, **named, settings=BRIEF))
+        patch.setattr(forget, "unlearn_attribute", partial(unlearn_attribute, settings=BRIEF))
         yield
 
 

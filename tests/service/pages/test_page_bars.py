@@ -141,7 +141,7 @@ def bars_nobody(page: Page) -> None:
         page.set_viewport_size({"width": size[0], "height": size[1]})
         fits(page)
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             assert violations(page) == [], f"{size[0]} px, {scheme}"
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rectitude.service.rights import forget
 from rectitude.service.rights.work import Work
 from rectitude.service.service import Service
 from rectitude.service.store import Request
+from rectitude.workflow.unlearning import unlearn_attribute
 
 BRIEF = {"steps": 4, "check_every": 2, "most": 16, "n_listed": 5}
 
@@ -23,8 +25,7 @@ BRIEF = {"steps": 4, "check_every": 2, "most": 16, "n_listed": 5}
 @pytest.fixture
 def start(runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Service]]:
     """Opens services on one store, each as a process would after a restart."""
-    unlearn = forget.unlearn_attribute
-    monkeypatch.setattr(forget, "unlearn_attribute", lambda *args, **named: unlearn(*args, **named, settings=BRIEF))
+    monkeypatch.setattr(forget, "unlearn_attribute", partial(unlearn_attribute, settings=BRIEF))
     for name in ("bpr", "ease"):
         shutil.copytree(runs[name], tmp_path / "runs" / name)
     slots = {"main": tmp_path / "runs" / "bpr", "ease": tmp_path / "runs" / "ease"}

@@ -212,7 +212,8 @@ class Asked:
 
 def _ask(shelf: Shelf, view: View) -> Asked:
     """A person as they are is asked about by name; changed, or made of titles, by history."""
-    served, history, objected = shelf[view.run], [], ()
+    served, history = shelf[view.run], []
+    objected: tuple[str, ...] = ()
     if view.person:
         ask = Ask(user=view.person, k=view.k)
         state = shelf.state(ask)

@@ -167,7 +167,7 @@ def put_into_service(service: Service, principal: Principal, identifier: str, *,
         raise QueryError("This is no remedy that is done", where=identifier)
     old = Path(next(step.outcome["path"] for step in request.steps if step.name == "plan"))
     new = service.config.folder.resolve() / "runs" / request.proof["runs"][0]["new_run"]
-    slot = request.parameters["slot"]
+    slot: str = request.parameters["slot"]
     before, after = (new, old) if back else (old, new)
     if service.shelf[slot].run.path.resolve() != before:
         raise QueryError(f"{before.name} is no longer in service as {slot}", where=identifier)
