@@ -19,6 +19,14 @@ def blocks(page: Path, language: str) -> list[str]:
     ]
 
 
+def begin(page: Path) -> tuple[list[str], dict[str, Any]]:
+    """Run the first Python block of a page; gives the others, and the names it made."""
+    first, *rest = blocks(page, "python")
+    names: dict[str, Any] = {"__name__": "page"}
+    run(first, page, names)
+    return rest, names
+
+
 def run(block: str, page: Path, names: dict[str, Any]) -> None:
     """Run a Python block of a page among the names that the blocks before it made."""
     exec(compile(block, str(page), "exec", dont_inherit=True), names)  # noqa: S102 -- our own documents

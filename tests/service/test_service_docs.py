@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from documents import DOCS, blocks, run
+from documents import DOCS, begin, blocks, run
 from rectitude.core.config import build
 from rectitude.service.app import create_app
 from rectitude.service.config import ServiceConfig
@@ -23,9 +23,7 @@ TUTORIAL = DOCS / "tutorials" / "service.md"
 def test_the_tutorial_runs(real_data: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_data("ml-100k")
     monkeypatch.chdir(tmp_path)
-    first, *rest = blocks(TUTORIAL, "python")
-    names: dict[str, object] = {"__name__": "page"}
-    run(first, TUTORIAL, names)
+    rest, names = begin(TUTORIAL)
     config = ServiceConfig(store=f"sqlite:///{tmp_path}/store.db")
     launch = Launch(config=config, slots={"main": "runs/sasrec"})
     with in_background(launch.open()) as address:

@@ -147,15 +147,20 @@ class ItemPage(BaseModel):
     next: str | None
 
 
-class RunRow(BaseModel):
-    """A run in a list of runs."""
+class RunNamed(BaseModel):
+    """A run by its name and its model, and where it is served."""
 
     name: str
     model: str
     title: str
     created: str
-    data: str
     slots: list[str]
+
+
+class RunRow(RunNamed):
+    """A run in a list of runs."""
+
+    data: str
     metrics: dict[str, float] = Field(description="Of the test fold, else of the validation fold.")
     fold: str | None
     parent: str | None
@@ -168,14 +173,10 @@ class RunPage(BaseModel):
     next: str | None
 
 
-class RunTold(BaseModel):
+class RunTold(RunNamed):
     """A run with all that is known of it."""
 
-    name: str
-    model: str
-    title: str
     paper: str
-    created: str
     data: dict[str, Any]
     split: dict[str, Any]
     settings: dict[str, Any]
@@ -184,7 +185,6 @@ class RunTold(BaseModel):
     lineage: dict[str, Any]
     remedy: dict[str, Any]
     findings: int
-    slots: list[str]
     served: dict[str, Any] | None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from documents import DOCS, blocks, run
+from documents import DOCS, begin, run
 from rectitude.service.config import ServiceConfig
 from rectitude.service.launch import Launch, in_background
 
@@ -16,9 +16,7 @@ TUTORIAL = DOCS / "tutorials" / "rights.md"
 def test_the_tutorial_runs(real_data: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_data("ml-100k")
     monkeypatch.chdir(tmp_path)
-    first, *rest = blocks(TUTORIAL, "python")
-    names: dict[str, object] = {"__name__": "page"}
-    run(first, TUTORIAL, names)
+    rest, names = begin(TUTORIAL)
     service = Launch(config=ServiceConfig(store=f"sqlite:///{tmp_path}/store.db"), slots={"main": "runs/ease"}).open()
     service.store.keys.make("operator", "admin")
     _, key = service.store.keys.make("Anna", "person", "196")

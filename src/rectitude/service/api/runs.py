@@ -43,14 +43,19 @@ async def runs(
     return reply(request, page([_row(info, service.shelf) for info in found[:limit]], following))
 
 
-def _row(info: RunInfo, shelf: Shelf) -> dict[str, Any]:
+def _named(info: RunInfo, shelf: Shelf) -> dict[str, Any]:
     return {
         "name": info.name,
         "model": info.model,
         "title": info.title,
         "created": info.config["created"],
-        "data": info.config["data"]["name"],
         "slots": shelf.slots_of(info.path),
+    }
+
+
+def _row(info: RunInfo, shelf: Shelf) -> dict[str, Any]:
+    return _named(info, shelf) | {
+        "data": info.config["data"]["name"],
         "metrics": info.leading(),
         "fold": info.fold,
         "parent": info.lineage.get("parent"),
@@ -62,14 +67,9 @@ async def run(request: Request, principal: Reader, name: Name) -> Response:
     """A run with its metrics, lineage and settings."""
     service: Service = request.app.state.service
     info = await run_in_threadpool(service.shelf.info, name)
-    slots = service.shelf.slots_of(info.path)
-    config = info.config
-    told = {
-        "name": info.name,
-        "model": info.model,
-        "title": info.title,
+    config, told = info.config, _named(info, service.shelf)
+    told |= {
         "paper": info.paper,
-        "created": config["created"],
         "data": {key: config["data"].get(key) for key in _OF_DATA},
         "split": config["split"],
         "settings": config["settings"],
@@ -78,8 +78,7 @@ async def run(request: Request, principal: Reader, name: Name) -> Response:
         "lineage": info.lineage,
         "remedy": info.remedy,
         "findings": len(info.findings.get("findings", ())),
-        "slots": slots,
-        "served": _slot(service.shelf, slots[0]) if slots else None,
+        "served": _slot(service.shelf, told["slots"][0]) if told["slots"] else None,
     }
     return reply(request, told)
 
