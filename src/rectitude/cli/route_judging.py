@@ -11,6 +11,10 @@ from rectitude.cli import options
 from rectitude.cli.console import emit, grid, line, show
 from rectitude.cli.route_options import CatalogueFile, FreePrices, PriceUnit, catalogue_of
 
+_SOMEBODY = "the recommender"
+Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Of the recommender, for the report.")]
+Report = Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page.")]
+
 
 def audit(
     recommendations: Annotated[
@@ -18,12 +22,10 @@ def audit(
         typer.Argument(metavar="FILE", help="JSON (or JSON lines): feedback, models named, and its clauses if known."),
     ],
     catalog: CatalogueFile,
-    name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="Of the recommender, for the report.")
-    ] = "the recommender",
+    name: Name = _SOMEBODY,
     delta: Annotated[float, typer.Option("--delta", min=0, max=1, metavar="D", help="Regret of near-feasible.")] = 0.1,
     seed: options.Seed = 0,
-    report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page.")] = None,
+    report: Report = None,
     price_unit: PriceUnit = None,
     free_prices: FreePrices = "unknown",
     as_json: options.Json = False,
@@ -65,14 +67,12 @@ def priors(
             metavar="[FILE]", help="JSON: for each run without feedback the models named; our router if omitted."
         ),
     ] = None,
-    name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="Of the recommender, for the report.")
-    ] = "the recommender",
+    name: Name = _SOMEBODY,
     permutations: Annotated[
         int, typer.Option("--permutations", min=100, metavar="N", help="Shuffles of the test.")
     ] = 10_000,
     seed: options.Seed = 0,
-    report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML page.")] = None,
+    report: Report = None,
     price_unit: PriceUnit = None,
     free_prices: FreePrices = "unknown",
     as_json: options.Json = False,
@@ -91,7 +91,7 @@ def priors(
     if named is None:
         ranking = Router(known).route("").ranking
         runs = [[ranked.model for ranked in ranking[:5]]]
-        name = "this router" if name == "the recommender" else name
+        name = "this router" if name == _SOMEBODY else name
     else:
         runs = _runs(_entries(named), named)
     found = lifts(known, runs, permutations=permutations, seed=seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -15,23 +14,6 @@ from rectitude.decisions.routing.truth import atom_truth
 
 IDENTITY = frozenset({"model", "family", "vendor", "provider", "maker"})
 """Attributes that say which endpoint it is rather than what it can do."""
-
-
-@dataclass
-class Wishes:
-    """What is wished for after some turns.
-
-    Attributes:
-        clauses: Grounded clauses in force.
-        questions: What the last turn left open.
-        notes: What was assumed about it.
-        taken_back: Clauses that the last turn removed, in words.
-    """
-
-    clauses: list[Clause] = field(default_factory=list)
-    questions: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    taken_back: list[str] = field(default_factory=list)
 
 
 def revise(
