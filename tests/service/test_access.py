@@ -64,7 +64,7 @@ def small_app(service: Service) -> FastAPI:
     def page(principal: Annotated[Principal, require("person")], session: CheckedSession) -> str:
         return principal.name
 
-    @app.get("/open", dependencies=[everybody()])
+    @app.api_route("/open", methods=["GET", "POST"], dependencies=[everybody()])
     def anybody() -> str:
         return "open"
 
@@ -221,6 +221,7 @@ def test_too_many_requests_say_when_to_come_back(make: Callable[..., Service]) -
     answer = ask.client.get("/of/u", headers={"authorization": f"Bearer {key}"})  # type: ignore[attr-defined]
     assert 1 <= int(answer.headers["retry-after"]) <= 10
     assert [ask("GET", "/of/u", "rk_wrong_key") for _ in range(5)] == [401, 401, 401, 429, 429]
+    assert [ask("POST", "/open"), ask("GET", "/open")] == [429, 200]  # nor on the page where keys are tried
 
 
 def test_who_comes_back_when_told_gets_in() -> None:

@@ -278,11 +278,12 @@ class Permission:
         """
         service: Service = request.app.state.service
         if self.roles is None:
+            if request.method not in _SAFE:  # a key is tried on the page that opens a session
+                _slow_down(_address_waits(request, service))
             return None
         principal = await identify(request, service)
         if principal is None:
-            address = client_address(request, service.config)
-            _slow_down(service.limiter.wait(f"address:{address}", service.config.person_rate_per_minute))
+            _slow_down(_address_waits(request, service))
             raise HTTPException(401, _no_key(request), {"WWW-Authenticate": "Bearer"})
         if principal.by != "local":
             person = principal.role == "person"
@@ -358,6 +359,12 @@ def client_address(request: Request, config: ServiceConfig) -> str:
             if hop not in config.trusted_proxies:
                 break
     return address
+
+
+def _address_waits(request: Request, service: Service) -> float:
+    """Seconds until whoever is not known may ask again."""
+    address = client_address(request, service.config)
+    return service.limiter.wait(f"address:{address}", service.config.person_rate_per_minute)
 
 
 def _slow_down(seconds: float) -> None:
