@@ -212,7 +212,10 @@ def _with_chances(name: str, plan: Mapping[str, Any]) -> Markup:
     """A person with the chance now and after by the model, and below it by the judge; one of each without a plan."""
 
     def words(before: float, after: float) -> str:
-        return f"{chance(before)} → {chance(after)}" if plan["plan"] else chance(before)
+        if not plan["plan"]:
+            return chance(before)
+        gap = "\N{NO-BREAK SPACE}"
+        return f"{chance(before).removesuffix(gap + '%')}{gap}→{gap}{chance(after)}"
 
     written = Markup('{}<br /><span class="muted">{}<br />judge {}</span>')
     return written.format(name, words(plan["p0"], plan["p1"]), words(plan["p0_judge"], plan["p1_judge"]))
