@@ -86,6 +86,26 @@ def test_nothing_bars_anybody(opened: Callable[..., Page], name: str) -> None:
     bars_nobody(page)
 
 
+def test_what_was_asked_for_bars_nobody(opened: Callable[..., Page]) -> None:
+    """A file that is ready, a history shared in part, a deletion with its proof; a remedy that is done."""
+    page = opened("/me?person=u25&run=main", DESK)
+    page.get_by_role("button", name="Make the file").click()
+    page.get_by_role("link", name="Download the file").wait_for(timeout=20_000)
+    page.get_by_role("slider").press("PageDown")
+    page.get_by_text("not shared", exact=True).first.wait_for()
+    bars_nobody(page)
+    page.goto("/audit/remedy?run=bpr&remedy=unlearn&attribute=gender")
+    page.get_by_role("button", name="Make the run").click()
+    page.get_by_role("button", name="into service").first.wait_for(timeout=60_000)
+    page.get_by_text("Show the proof").first.click()
+    bars_nobody(page)
+    page.goto("/me/delete?person=u25")
+    page.get_by_role("button", name="Delete this person").click()
+    page.locator("p", has_text="were repaired").first.wait_for(timeout=60_000)
+    page.get_by_text("Show the proof").first.click()
+    bars_nobody(page)
+
+
 @pytest.fixture(scope="module")
 def bare(answer: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A service that serves nothing."""

@@ -17,6 +17,7 @@ from rectitude.service.rights import forget
 from rectitude.service.rights.work import Work
 from rectitude.service.service import Service
 from rectitude.service.store import Request
+from rectitude.training.run import Run
 from rectitude.workflow.unlearning import unlearn_attribute
 
 BRIEF = {"steps": 4, "check_every": 2, "most": 16, "n_listed": 5}
@@ -167,3 +168,21 @@ def test_training_again_serves_the_less_active_as_well(
     solved = rights.ask_remedy(service, LOCAL, "ease", "in-ucds", "activity")
     service.jobs.run_waiting()
     assert "cannot be trained again" in str(ended(service, solved).reason)
+
+
+def test_a_deletion_reaches_what_remedies_made_and_what_they_replaced(start: Callable[[], Service]) -> None:
+    service = start()
+    asked = rights.ask_remedy(service, LOCAL, "main", "unlearn", "gender")
+    ready = rights.ask_remedy(service, LOCAL, "main", "in-ucds", "activity")
+    service.jobs.run_waiting()
+    old = service.shelf["main"].run.path
+    rights.put_into_service(service, LOCAL, asked.id)
+    deletion = rights.ask(service, LOCAL, "delete", "u3")
+    service.jobs.run_waiting()
+    proof: Any = ended(service, deletion).proof
+    assert proof["unserved_runs_removed"] == ["bpr-in-ucds"]
+    assert Run.load(old).user_ids.find("u3") is None
+    for one in (asked, ready):
+        with pytest.raises(QueryError):
+            rights.put_into_service(service, LOCAL, one.id, back=one is asked)
+    assert service.shelf["main"].run.user_ids.find("u3") is None

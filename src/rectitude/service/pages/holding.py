@@ -295,6 +295,7 @@ _STEPS = {
     "clear": "Old folder of {run} cleared",
     "retire": "Old folder of {run} retired",
     "others": "Others who asked were told",
+    "unserved": "Removed runs that stood ready and held the person",
     "check": "Checked that nothing is left",
 }
 

@@ -55,6 +55,9 @@ def run(work: Work) -> dict[str, Any]:
             break
     else:
         raise RectitudeError("Runs that hold the person were put into service again and again", fix="Ask once more")
+    unserved = work.step(
+        "unserved", "Removing runs that stand ready and hold the person", lambda: _unserved(work, user)
+    )
     checked = work.step("check", "Checking that nothing is left", lambda: _check(work, user))
     rows = work.outcome(ROWS)
     return {
@@ -62,10 +65,21 @@ def run(work: Work) -> dict[str, Any]:
         "rows": {**rows, "after": checked["rows"]},
         "exported_files_removed": files["removed"],
         "runs": repaired,
+        "unserved_runs_removed": unserved["removed"],
         "left": [sentence for one in repaired for sentence in one["left"]],
         "stays": [*_STAYS, *(["The old run folders were kept, as configured."] if work.config.keep_old_runs else ())],
         "checked": checked,
     }
+
+
+def _unserved(work: Work, user: str) -> dict[str, Any]:
+    """Runs that a remedy made hold the person too, put into service or not; they can be made again."""
+    serving = {kept.path for kept in work.store.served().values()}
+    found = [path.parent for path in sorted((work.folder / "runs").glob(f"*/{IDS}")) if str(path.parent) not in serving]
+    held = [path for path in found if index_in(path, user) is not None]
+    for path in held:
+        shutil.rmtree(path)
+    return {"removed": [path.name for path in held]}
 
 
 def _plan(work: Work, user: str) -> dict[str, Any]:
@@ -154,19 +168,35 @@ def retire(work: Work, path: Path, target: Path, *, clear: bool) -> dict[str, An
         clear: Make the operator's folder a copy of the new run, so that nothing in it is left; otherwise it stays, and
             a later deletion clears it.
     """
-    mirrors: dict[str, str] = json.loads(work.store.setting(_MIRRORS) or "{}")
-    ours = path.is_relative_to(work.folder / "runs")
-    theirs = [folder for folder, run in mirrors.items() if run == str(path)] + ([] if ours else [str(path)])
-    for folder in theirs:
-        if clear and Path(folder).exists():
+    for folder in _theirs(work.service, path)[0] if clear else ():
+        if Path(folder).exists():
             with replace_folder(folder) as building:
                 shutil.copytree(target, building, dirs_exist_ok=True)
-        mirrors[folder] = str(target)
-    work.store.set_setting(_MIRRORS, json.dumps(mirrors, sort_keys=True))
-    if ours:
+    replaced(work.service, path, target)
+    if is_ours(work.service, path):
         shutil.rmtree(path, ignore_errors=True)
         return {"old_folder": "removed"}
     return {"old_folder": "replaced by a copy of the repaired run" if clear else "kept as it was"}
+
+
+def is_ours(service: Service, path: Path) -> bool:
+    """Did the service make this run, rather than an operator name it?"""
+    return path.resolve().is_relative_to(service.config.folder.resolve() / "runs")
+
+
+def _theirs(service: Service, path: Path) -> tuple[list[str], dict[str, str]]:
+    """Folders an operator named in whose place a run stands, its own among them; and all such folders with the run."""
+    mirrors: dict[str, str] = json.loads(service.store.setting(_MIRRORS) or "{}")
+    own = [] if is_ours(service, path) else [str(path)]
+    return [folder for folder, run in mirrors.items() if run == str(path)] + own, mirrors
+
+
+def replaced(service: Service, path: Path, target: Path) -> None:
+    """Remember that a run stands in service where another did, so that a later deletion clears the other's folder."""
+    folders, mirrors = _theirs(service, path)
+    mirrors |= dict.fromkeys(folders, str(target))
+    mirrors.pop(str(target), None)
+    service.store.set_setting(_MIRRORS, json.dumps(mirrors, sort_keys=True))
 
 
 def _check(work: Work, user: str) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rectitude.core.errors import QueryError, RectitudeError
 from rectitude.core.files import sha256
-from rectitude.runs.folder import LINEAGE, MODEL, RunFolder, now
+from rectitude.runs.folder import IDS, LINEAGE, MODEL, RunFolder, now
 from rectitude.service.rights.asking import of_request
-from rectitude.service.rights.delete import erased_in
+from rectitude.service.rights.delete import erased_in, replaced
 from rectitude.service.rights.forget import unlearn_step
 from rectitude.service.store import Request
 from rectitude.training.methods import Method
@@ -171,8 +171,11 @@ def put_into_service(service: Service, principal: Principal, identifier: str, *,
     before, after = (new, old) if back else (old, new)
     if service.shelf[slot].run.path.resolve() != before:
         raise QueryError(f"{before.name} is no longer in service as {slot}", where=identifier)
+    if not (after / IDS).is_file():
+        raise QueryError(f"{after.name} is no longer there: somebody it was made with was deleted", where=identifier)
     if erased_in(service, after):
         raise QueryError(f"{after.name} holds people who were deleted since it was made", where=identifier)
     service.shelf.swap(slot, after)
+    replaced(service, before, after)
     service.store.trail.add(principal.name, "swap", None, {"slot": slot, "run": after.name, "remedy": identifier})
     return slot
