@@ -29,6 +29,16 @@ def test_how_much_clients_differ_is_found_where_it_was_planted(rows):
     assert estimated(own)[0] == pytest.approx(rows, rel=0.2)
 
 
+def test_a_few_clients_that_happen_to_agree_are_not_taken_for_one():
+    """Of two or three clients nobody can tell how much clients differ, and their own rows keep a say."""
+    rng = np.random.default_rng(2)
+    for n_clients in (2, 3):
+        own = [histogram_of(np.where(rng.random(300) < 0.3, 0.9, 0.1), np.zeros(300, int), 1) for _ in range(n_clients)]
+        assert 0 < estimated(own)[0] < 1e6
+    same = [histogram_of(np.repeat([0.1, 0.9], [210, 90]), np.zeros(300, int), 1) for _ in range(5)]
+    assert estimated(same)[0] > 1e6  # of five that agree to the row it can
+
+
 def test_one_group_may_be_alike_and_another_not():
     rng = np.random.default_rng(1)
     own = []

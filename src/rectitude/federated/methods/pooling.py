@@ -8,8 +8,10 @@ the sum over clients
 
     S = Σ_c n_c (r_c − r)² / (r(1 − r))      has mean      (N − 1)(1 − ρ) + ρ (n − Σ_c n_c²/n),
 
-which gives ρ. A client then takes its own rows of a group with weight n_c/(n_c + M) and those of all clients, as a
-histogram of scores, with weight M/(n_c + M), M = (1 − ρ)/ρ: the posterior mean of its rate at every threshold.
+which gives ρ; with N − 3 (or 0) for N − 1, so that the shrinkage is unbiased rather than ρ, and a few clients are not
+taken for alike because they happen to be. A client then takes its own rows of a group with weight n_c/(n_c + M) and
+those of all clients, as a histogram of scores, with weight M/(n_c + M), M = (1 − ρ)/ρ: the posterior mean of its rate
+at every threshold.
 
 Source: empirical Bayes shrinkage, beta-binomial form: Efron and Morris, "Data Analysis Using Stein's Estimator and
 Its Generalizations", JASA 70 (1975), doi:10.1080/01621459.1975.10479864; ρ by moments as in an analysis of variance of
@@ -74,7 +76,7 @@ def prior_rows(sums: Floats, pooled: Floats) -> Floats:
     rows = np.maximum(pooled.sum(axis=1), 1.0)
     above = _rates_above(pooled)
     told = ((above >= _FEWEST) & (above <= 1 - _FEWEST)).any(axis=1)
-    free = np.maximum(sums[:, 2] - 1, 0.0)
+    free = np.maximum(sums[:, 2] - 3, 0.0)  # as in Stein's estimator towards a common mean
     room = np.maximum(rows - sums[:, 1] - free, 1e-12)
     rho = np.clip((sums[:, 0] - free) / room, 0.0, 1.0)
     return np.asarray(np.where(told, np.minimum((1 - rho) / np.maximum(rho, 1e-300), _ALIKE), 0.0))
