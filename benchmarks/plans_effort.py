@@ -52,6 +52,7 @@ PANEL = (
 )
 """Judges whose mean verdict is neither additive nor made of trees alone."""
 KAPPAS = (0.0, 0.5, 1.0, 2.0)
+ALONE = "its regression alone"
 ROBUST = tuple((n, kappa) for n in (5, 10, 20) for kappa in KAPPAS)
 WORTHWHILE = (0.0, 0.05, 0.1, 0.2, 0.3)
 _CHECKED = 3
@@ -200,6 +201,7 @@ def rehearse(work: Path) -> dict[str, Any]:
     """
     areas: dict[str, list[float]] = {}
     agreed: dict[str, list[float]] = {}
+    alone: list[float] = []
     nets: dict[str, list[float]] = {}
     for name in PLANNED:
         for seed in range(SPLITS):
@@ -212,12 +214,14 @@ def rehearse(work: Path) -> dict[str, Any]:
             for kappa in KAPPAS:
                 area = curve(people, lambda person, kappa=kappa: robust(person["families"], kappa), "panel")
                 agreed.setdefault(f"consensus, κ {kappa:g}", []).append(float((area.mean() - plain) / scale))
+            area = curve(people, lambda person: person["families"][0], "panel")
+            alone.append(float((area.mean() - plain) / scale))
             for tau in WORTHWHILE:
                 chosen = [product_plan(person, person["embedded"], tau) for person in people]
                 net = [person["panel"][k] - person["cost"][k] for person, k in zip(people, chosen, strict=True)]
                 nets.setdefault(f"{tau:g}", []).append(float(np.mean(net) / scale))
     return {
-        "areas": {key: float(np.mean(values)) for key, values in (areas | agreed).items()},
+        "areas": {key: float(np.mean(values)) for key, values in (areas | agreed | {ALONE: alone}).items()},
         "net": {key: float(np.mean(values)) for key, values in nets.items()},
         "net_by_survey": {
             key: np.reshape(values, (len(PLANNED), -1)).mean(axis=1).tolist() for key, values in nets.items()
@@ -246,6 +250,7 @@ def survey(name: str, work: Path, chosen: str, agreed: str, worthwhile: float) -
         f"embedded, robust ({chosen})": lambda person: robust(person["bootstraps"][:n], kappa),
         "consensus": lambda person: robust(person["families"], Policy().spread_weight),
         agreed.replace("consensus, ", "consensus (") + ")": lambda person: robust(person["families"], agreement),
+        ALONE: lambda person: person["families"][0],
         "the judges' own optimum": lambda person: person["panel"],
     }
     people: dict[tuple[str, int], list[Plans]] = {}
