@@ -287,7 +287,7 @@ _STEPS = {
     "fact": "The fact removed",
     "file": "File written",
     "files": "Exported files removed",
-    "plan": "Looked which models hold it",
+    "plan": "Looked which models are concerned",
     "repair": "Model {run} repaired",
     "unlearn": "Model {run} made unable to tell",
     "train": "Model {run} trained again",
@@ -343,7 +343,11 @@ def repaired(proof: Mapping[str, Any]) -> list[Repaired]:
             for name, value in guessed.get("before", {}).items()
         ]
         figures += [
-            (str(row["figure"]), _plain(row["before"]["value"]), _plain(row["after"]["value"]))
+            (
+                str(row["figure"]).replace(" from ", " guessed right from "),
+                _plain(row["before"]["value"]),
+                _plain(row["after"]["value"]),
+            )
             for row in run.get("figures", ())
         ]
         made.append(Repaired(str(run.get("run", "")), str(run["remedy"]), counts, figures))
