@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from rectitude.core.errors import ConfigError, DataError, QueryError
+from rectitude.federated.encoder import Encoder
 from rectitude.federated.estimator import FederatedClassifier
-from rectitude.federated.tables import Encoder
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from rectitude.core.errors import DataError
-from rectitude.federated.tables import KNOWN, Encoder, codes_of, read_people, read_table
+from rectitude.federated.encoder import Encoder
+from rectitude.federated.tables import KNOWN, codes_of, read_people, read_table
 
 
 def small(**columns: object) -> pl.DataFrame:

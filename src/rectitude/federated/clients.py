@@ -13,8 +13,9 @@ import polars as pl
 
 from rectitude.core.errors import DataError
 from rectitude.federated.contracts import ClientData, Problem, Rows
+from rectitude.federated.encoder import Encoder, Scaling
 from rectitude.federated.partition import PARTS, SCORED_SHARES, SHARES, Partition, cut, deal
-from rectitude.federated.tables import Encoder, People, Scaling, read_people
+from rectitude.federated.tables import People, read_people
 
 _CUTTING = 1  # a purpose of random numbers
 

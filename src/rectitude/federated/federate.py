@@ -18,6 +18,7 @@ from rectitude.core.progress import progress_bar
 from rectitude.federated import privacy
 from rectitude.federated.clients import Federation, federation_of
 from rectitude.federated.contracts import Criterion, FairConfig, InfeasibleError, Method, MethodConfig
+from rectitude.federated.encoder import Scaling
 from rectitude.federated.frontier import Comparison, Figures, compare, figures, rivals
 from rectitude.federated.model import FederatedModel
 from rectitude.federated.partition import Partition
@@ -25,7 +26,7 @@ from rectitude.federated.plan import Plan, Stage
 from rectitude.federated.registry import BASES, METHODS, find
 from rectitude.federated.report import ReportInput, federation_card, federation_report
 from rectitude.federated.run import Engine, Finished, Workplace, carry_out, new_run_id
-from rectitude.federated.tables import People, Scaling, read_people
+from rectitude.federated.tables import People, read_people
 from rectitude.runs.folder import CARD, LINEAGE, METRICS, REPORT, RunFolder, now, versions
 
 CRITERIA = ("dp", "eop", "eo", "eo_full")

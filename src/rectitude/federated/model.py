@@ -13,9 +13,10 @@ import polars as pl
 from rectitude.core.errors import QueryError, RunError, did_you_mean
 from rectitude.core.files import write_bytes
 from rectitude.federated.contracts import Array, Arrays, Floats, Integers, generator
+from rectitude.federated.encoder import Encoder
 from rectitude.federated.party import Scorer
 from rectitude.federated.plan import Plan, dump, read_arrays, scoped, under
-from rectitude.federated.tables import Encoder, codes_of
+from rectitude.federated.tables import codes_of
 from rectitude.runs.folder import MODEL, RunFolder
 
 KIND = "federation"

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from rectitude.core.errors import ConfigError, DataError, did_you_mean
 from rectitude.data.textfiles import read_bytes, read_text_table
 from rectitude.federated.contracts import Integers
+from rectitude.federated.encoder import in_rows
 
 LABELS = ("label", "target", "y", "outcome", "income", "class", "two_year_recid", "decision", "approved", "default")
 """Column names taken for the label, the most usual first."""
 ATTRIBUTES = ("gender", "sex", "race", "ethnicity", "sensitive", "group", "age_group")
 """Column names taken for the sensitive attribute, the most usual first."""
 _MOST_CLASSES, _MOST_GROUPS, _MOST_LEVELS = 50, 60, 100
-_ROUNDING = 0.02  # by which probabilities of a row may miss one
 _SUFFIXES = (".parquet", ".pq", ".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 
 
@@ -160,7 +159,7 @@ def read_people(
             fix="Name another column for one of them",
         )
     frame, missing = _without_nulls(frame, [label, *_attribute_columns(frame, attribute)])
-    notes += [f"Left out: {_rows(missing)} without label or attribute"] if missing else []
+    notes += [f"Left out: {in_rows(missing)} without label or attribute"] if missing else []
     y, classes = _codes(frame[label], "label", _MOST_CLASSES)
     a, groups = _groups(frame, attribute)
     if len(classes) < 2 or len(groups) < 2:
@@ -327,10 +326,6 @@ def _two_groups(column: pl.Series) -> str:
     return f"Set one value against all others, for example --attribute '{column.name}:{column.mode().sort()[0]}'"
 
 
-def _rows(n: int) -> str:
-    return "1 row" if n == 1 else f"{n:,} rows"
-
-
 def _spelled(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -375,126 +370,6 @@ def _usable(features: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
         texts = column.dtype in (pl.String, pl.Categorical, pl.Enum) and column.n_unique() <= _MOST_LEVELS
         (usable if numeric or texts else unusable).append(column.name)
     return features.select(usable), unusable
-
-
-Scaling = Literal["standard", "minmax"]
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """How columns become numbers: text one-hot, numbers scaled, what is missing said by a column of its own.
-
-    Args:
-        columns: One entry a column: ``{"name", "levels"}`` or ``{"name", "mean", "scale", "missing"}``, of which a
-            number loses ``mean`` (or the smallest value) and is divided by ``scale``; or ``{"name", "probability"}``,
-            which stays as it is. JSON.
-    """
-
-    columns: tuple[Mapping[str, Any], ...]
-
-    @classmethod
-    def fit(cls, frame: pl.DataFrame, scaling: Scaling = "standard") -> Encoder:
-        """Learn levels and scales from training rows.
-
-        Args:
-            frame: The rows.
-            scaling: ``standard`` for mean 0 and deviation 1, ``minmax`` for the range 0 to 1.
-        """
-        columns: list[dict[str, Any]] = []
-        for column in frame:
-            if column.dtype.is_numeric() or column.dtype == pl.Boolean:
-                numbers = column.cast(pl.Float64).drop_nulls().drop_nans()
-                values = numbers.to_numpy()
-                if not len(values):
-                    mean = spread = 0.0
-                elif scaling == "standard":
-                    mean, spread = float(values.mean()), float(values.std())
-                else:
-                    mean, spread = float(values.min()), float(np.ptp(values))
-                missing = len(numbers) < len(column)
-                columns.append({"name": column.name, "mean": mean, "scale": spread or 1.0, "missing": missing})
-            else:
-                levels = column.cast(pl.String).drop_nulls().unique().sort().to_list()
-                columns.append({"name": column.name, "levels": levels})
-        return cls(tuple(columns))
-
-    @classmethod
-    def of_scores(cls, scores: Sequence[str]) -> Encoder:
-        """Columns of class probabilities, which are checked and left as they are."""
-        return cls(tuple({"name": name, "probability": True, "missing": False} for name in scores))
-
-    @property
-    def n_features(self) -> int:
-        """The letter d."""
-        return sum(len(c["levels"]) if "levels" in c else 1 + int(c["missing"]) for c in self.columns)
-
-    def transform(self, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
-        """Features float32 [n, d]; a level that was not in the training rows is none of the known ones.
-
-        Raises:
-            DataError: A column is missing or holds no numbers, or probabilities are none.
-        """
-        out = np.zeros((len(frame), self.n_features), np.float32)
-        at = 0
-        for column in self.columns:
-            name = column["name"]
-            if name not in frame.columns:
-                raise DataError(f"There is no column '{name}'", where="the rows", fix=did_you_mean(name, frame.columns))
-            if "levels" in column:
-                texts = frame[name].cast(pl.String)
-                for level in column["levels"]:
-                    out[:, at] = (texts == level).fill_null(False).to_numpy()
-                    at += 1
-                continue
-            try:
-                numbers = frame[name].cast(pl.Float64).to_numpy()
-            except pl.exceptions.PolarsError as error:
-                raise DataError(f"Column '{name}' holds no numbers", where="the rows") from error
-            if "probability" in column:
-                out[:, at] = _probabilities(name, numbers)
-                at += 1
-                continue
-            known = np.isfinite(numbers)
-            out[:, at] = np.where(known, (np.where(known, numbers, 0.0) - column["mean"]) / column["scale"], 0.0)
-            at += 1
-            if column["missing"]:
-                out[:, at] = ~known
-                at += 1
-        _require_sums(out, [column["name"] for column in self.columns if "probability" in column])
-        return out
-
-
-def _probabilities(name: str, numbers: Any) -> Any:
-    """Numbers from 0 to 1, none of them missing."""
-    numbers = np.asarray(numbers, np.float64)
-    if (missing := ~np.isfinite(numbers)).any():
-        raise DataError(
-            f"'{name}' holds no probability in {_rows(missing.sum())}; the first is row {missing.argmax() + 1:,}",
-            where="--scores",
-            fix="Score these rows too, or leave them out of the table",
-        )
-    if (outside := (numbers < 0) | (numbers > 1)).any():
-        row = int(outside.argmax())
-        raise DataError(
-            f"'{name}' holds no probabilities: {numbers[row]:g} in row {row + 1:,} ({_rows(outside.sum())})",
-            where="--scores",
-            fix="Give probabilities from 0 to 1; a margin or a log-odds is turned into one by 1/(1 + exp(−x))",
-        )
-    return numbers
-
-
-def _require_sums(given: npt.NDArray[np.float32], names: Sequence[str]) -> None:
-    """Several columns of probabilities add up to one in every row."""
-    if len(names) < 2:
-        return
-    sums = given.sum(axis=1, dtype=np.float64)
-    if (off := np.abs(sums - 1) > _ROUNDING).any():
-        row = int(off.argmax())
-        raise DataError(
-            f"The probabilities add up to {sums[row]:.4g} in row {row + 1:,} ({_rows(off.sum())})",
-            where="--scores",
-            fix=f"{', '.join(names)} have to be all classes' probabilities; they may be rounded to two decimals",
-        )
 
 
 def codes_of(frame: pl.DataFrame, attribute: str, groups: Sequence[str]) -> Integers:
