@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--attribute", default="gender")
     parser.add_argument("--epochs", type=int, default=100, help="most epochs")
     parser.add_argument("--batch-size", type=int, default=4096)
-    parser.add_argument("--steps", type=int, default=300, help="most steps of unlearning")
+    parser.add_argument("--steps", type=int, default=320, help="most steps of unlearning")
     parser.add_argument("--out", type=Path, help="JSON lines to append to")
     arguments = parser.parse_args()
     dataset = load(arguments.data)

@@ -89,8 +89,10 @@ def test_what_was_told_is_told_no_more_by_any_table_and_lists_stay(name: str) ->
 def test_an_infinite_weight_changes_nothing_and_permuted_labels_hardly_anything() -> None:
     model, train = leaking()
     before = model.users.weight.detach().clone()
-    unlearn(model, [Target("g", LABELS)], train, UnlearningConfig(**QUICK, regulariser="l2", weight=1e6))
-    torch.testing.assert_close(model.users.weight.detach(), before, atol=0.02, rtol=0)
+    unlearn(
+        model, [Target("g", LABELS)], train, UnlearningConfig(**QUICK, regulariser="l2", weight=1e6, start="trained")
+    )
+    torch.testing.assert_close(model.users.weight.detach(), before, atol=0.04, rtol=0)
     shuffled = np.random.default_rng(0).permutation(LABELS)
     shown = lists(model, train)
     unlearn(model, [Target("g", shuffled)], train, UnlearningConfig(**QUICK))
@@ -169,7 +171,7 @@ def test_what_was_interrupted_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     again, _ = leaking()
     done = unlearn(again, [Target("g", LABELS)], train, config, resume=True, **kept)
     assert done.steps == 60
-    assert done.kept == min(done.trace[2:4], key=lambda row: row["worst"])["step"]  # the others follow a deal closely
+    assert done.kept == min(done.trace, key=lambda row: row["worst"])["step"]
     assert torch.equal(again.users.weight, whole.users.weight)
     with pytest.raises(CheckpointError, match="another training"):
         unlearn(again, [Target("g", LABELS)], train, config, resume=True, **kept | {"identity": {"a": 2}})

@@ -120,7 +120,7 @@ def attack(
             f"The smallest class has {sizes.min()} people, and an attack needs at least {FOLDS}",
             fix="Choose an attribute with larger classes",
         )
-    samples = [_balanced(labels, classes, int(sizes.min()), seed + draw) for draw in range(draws)]
+    samples = [balanced(labels, classes, int(sizes.min()), seed + draw) for draw in range(draws)]
     found = {}
     for name in attackers:
         parts = [
@@ -196,7 +196,7 @@ def list_features(lists: npt.NDArray[np.integer[Any]], n_items: int, width: int 
     return np.asarray(left * values)
 
 
-def _balanced(
+def balanced(
     labels: npt.NDArray[np.int64], classes: npt.NDArray[np.int64], size: int, seed: int
 ) -> npt.NDArray[np.int64]:
     """Equally many people of each class, in random order."""

@@ -11,11 +11,14 @@ Departures. Vectors are measured in normal scores of each original coordinate an
 listed ones, and every loss is a mean, so that one setting suits models of any scale; where people stand close together,
 kernels do not see a move that trees do. Coordinates that are all but constant, which attackers would blow up, are made
 constant. D2D leaves what chance would leave instead of going to zero, and looks at single coordinates besides
-(:mod:`rectitude.unlearning.dealt`). The list is guarded from below too: some lower-ranked items must stay below its
-last place (the released hinge lets them overtake). The released code runs 500 steps; here validation attackers end it
-when all of them are near chance on every representation, and otherwise the best vectors seen at a look are kept.
+(:mod:`rectitude.unlearning.dealt`). It begins where each class has the mean and covariance it is to have, in closed
+form (:mod:`rectitude.unlearning.moments`; ``start = "trained"`` begins with the vectors as they are). The list is
+guarded from below too: some lower-ranked items must stay below its last place (the released hinge lets them overtake).
+The released code runs 500 steps; here the step size falls to nothing over each leg, and at its end validation
+attackers in closed form (:mod:`rectitude.unlearning.quick`) end it when all of them are near chance on every
+representation. Otherwise the best vectors seen at a look are kept.
 
-Cost: a step is linear in people, some 0.05 CPU seconds on ML-1M (6,040 people, 64 coordinates). Limits: says nothing of
+Cost: a step is linear in people, some 0.06 CPU seconds on ML-1M (6,040 people, 64 coordinates). Limits: says nothing of
 lists and scores, which follow people's tastes and may still tell; attackers stronger than those that were tried may see
 more.
 """
@@ -41,20 +44,17 @@ from rectitude.models.base import Recommender
 from rectitude.models.query import Query
 from rectitude.models.ranking import masked_topk
 from rectitude.training.checkpoint import Checkpoint, load_optimizer, optimizer_tensors
-from rectitude.unlearning.attackers import attack
 from rectitude.unlearning.dealt import Dealt
 from rectitude.unlearning.distinguishability import Anchor, d2d, u2u
+from rectitude.unlearning.moments import aligned
+from rectitude.unlearning.quick import quick_attack
 
 Loss = Literal["d2d", "u2u", "noise", "shuffle"]
 
-LOOKS = ("knn", "boosting", "logistic", "rbf")
-"""Validation attackers, the quick ones first; the network of a report has no say in when it ends."""
 _DEAL_AGAIN = 4
 """Looks after which another deal is drawn, where attackers are still not at chance."""
-_UNSETTLED = 2
-"""Looks after a deal whose vectors are kept only if there are no later ones, or if they end it."""
 _MANY = 2000
-"""People of an attack whose accuracy is certain enough after one draw."""
+"""People of an attack whose accuracy is certain enough after one draw; four are made of fewer."""
 
 
 class UnlearningConfig(Settings):
@@ -72,13 +72,15 @@ class UnlearningConfig(Settings):
     """Of u2u: 0 is the released form (everybody to one point), 1 matches the means of the classes."""
     anchor: Anchor = "largest"
     """Of d2d to zero: each class against the largest, against everybody (pooled), or every pair of classes (all)."""
+    start: Literal["aligned", "trained"] = "aligned"
+    """Of d2d to chance: begin with each class's mean and covariance put right in closed form, or as trained."""
     to_chance: bool = True
     """Of d2d: draw each class to a random deal of everybody; false draws the classes to each other, as released."""
     marginals: float = Field(0.1, ge=0)
     """Of d2d to chance: weight of the difference coordinate by coordinate, which trees see; usual range 0 to 1."""
     most: int = Field(256, ge=8)
     """People of each class drawn for a step of d2d to zero, a quarter of those whose lists a step guards."""
-    steps: int = Field(300, ge=1)
+    steps: int = Field(320, ge=1)
     """Most steps; the validation attackers may end it sooner."""
     learning_rate: float = Field(0.02, gt=0)
     """Step size of Adam in normal scores of the original coordinates; usual range 0.005 to 0.05."""
@@ -88,9 +90,9 @@ class UnlearningConfig(Settings):
     """Lower-ranked items drawn per person that must stay below the list."""
     margin: float = Field(0.05, ge=0)
     """By how much one place must beat the next, in standard deviations of the listed scores."""
-    check_every: int = Field(25, ge=1)
-    """Steps between two looks of the validation attacker."""
-    tolerance: float = Field(0.02, gt=0, lt=0.5)
+    check_every: int = Field(80, ge=1)
+    """Steps between two looks of the validation attackers, over which the step size falls to nothing."""
+    tolerance: float = Field(0.025, gt=0, lt=0.5)
     """How near chance every validation attacker must be on every representation to stop."""
     noise: float = Field(1.0, gt=0)
     """Of noise: its standard deviation in those of the vectors."""
@@ -233,6 +235,8 @@ class _Editor:
         self.best = {name: move.detach().clone() for name, move in self.moves.items()}
         self.dealt = self._dealt() if config.loss == "d2d" and config.to_chance else []
         self.kept = self._kept(seen) if config.regulariser != "l2" and config.weight > 0 else None
+        if self.dealt and config.start == "aligned":
+            self._align()
 
     # ---- losses --------------------------------------------------------------------------------------------------
 
@@ -249,6 +253,20 @@ class _Editor:
                 generator = torch.Generator().manual_seed(self.seed + 1 + at)
                 made.append(Dealt(views, labels[labels >= 0], generator, marginals=self.config.marginals))
         return made
+
+    @torch.no_grad()
+    def _align(self) -> None:
+        """Begin where each class has the mean and covariance of its deal, one attribute after the other."""
+        live = [self.maps[name].live for name in self.moves]
+        for (_, labels), dealt in zip(self.targets, self.dealt, strict=True):
+            known = torch.nonzero(labels >= 0).squeeze(1)
+            parts = [self.start[name] + move for name, move in self.moves.items()]
+            vectors = torch.cat([part[known][:, kept] for part, kept in zip(parts, live, strict=True)], 1)
+            into = next(iter(dealt.views.values())).into
+            change = aligned(vectors, dealt.people, into) - vectors
+            pieces = change.split([int(kept.sum()) for kept in live], 1)
+            for move, kept, piece in zip(self.moves.values(), live, pieces, strict=True):
+                move[known[:, None], torch.nonzero(kept).squeeze(1)] += piece
 
     def _known(self) -> list[dict[str, Tensor]]:
         """Per attribute the vectors of people whose class is known."""
@@ -332,6 +350,7 @@ class _Editor:
         if resume and checkpoint is not None and checkpoint.exists():
             done = self._take_up(Checkpoint.read(checkpoint, identity))
         while done.steps < self.config.steps and done.stopped != "attacker":
+            self._pace(done.steps)
             self.optimizer.zero_grad()
             loss = self._distinguishability() + self._regulariser()
             loss.backward()
@@ -349,15 +368,18 @@ class _Editor:
                 self.tables[name].copy_(self.maps[name].back(self.start[name] + best))
         return done
 
+    def _pace(self, step: int) -> None:
+        """The step size falls to nothing between two looks: Adam's steps are as large where only noise is left."""
+        left = 1 - (step % self.config.check_every) / self.config.check_every
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * left
+
     def _look(self, done: Unlearning, loss: float) -> None:
         """Let the validation attackers loose, and keep the vectors if none before were nearer to chance."""
-        settled = len(done.trace) % _DEAL_AGAIN >= _UNSETTLED
-        before = [row["worst"] for at, row in enumerate(done.trace) if at % _DEAL_AGAIN >= _UNSETTLED]
-        counts = settled or not before  # a look soon after a deal may be near chance by luck alone
-        best = min(before or ([] if settled else [row["worst"] for row in done.trace]), default=1.0)
-        found = self._attacked(best)
+        best = min((row["worst"] for row in done.trace), default=1.0)
+        found = self._attacked()
         worst = max(abs(accuracy - chance) for accuracy, chance in found.values())
-        if worst < best and (counts or worst <= self.config.tolerance):
+        if worst < best:
             self.best = {name: move.detach().clone() for name, move in self.moves.items()}
             done.kept = done.steps
         row = {"step": float(done.steps), "loss": loss, "worst": worst}
@@ -367,27 +389,21 @@ class _Editor:
             for dealt in self.dealt:
                 dealt.deal()
 
-    def _attacked(self, best: float) -> dict[str, tuple[float, float]]:
-        """The validation attackers' accuracy and chance: other draws and folds than any report uses.
-
-        One that is not nearer to chance than ``best`` ends the look: these vectors are not kept whatever others say.
-        """
+    def _attacked(self) -> dict[str, tuple[float, float]]:
+        """The validation attackers' accuracy and chance: other attackers, draws and folds than any report uses."""
         with torch.no_grad():
             views = self._moved(torch.arange(self.n_people, device=self.model.device))
         if len(views) > 1:
             views["all"] = torch.cat(list(views.values()), 1)
         found: dict[str, tuple[float, float]] = {}
-        for which in LOOKS:
-            for name, labels in self.targets:
-                known = labels.cpu().numpy()
-                people = int(np.bincount(known[known >= 0]).min()) * (known.max() + 1)
-                how: dict[str, Any] = {"draws": 1 if people > _MANY else 2, "seed": 1000 + self.seed}
-                for view, vectors in views.items():
-                    features = vectors.double().cpu().numpy()
-                    one = attack(features, known, attackers=(which,), **how)[which]
-                    found[f"{name} from {view}, {which}"] = (one.accuracy, one.chance)
-                    if abs(one.accuracy - one.chance) >= best:
-                        return found
+        for name, labels in self.targets:
+            known = labels.cpu().numpy()
+            sizes = np.bincount(known[known >= 0])
+            sizes = sizes[sizes > 0]
+            draws = 1 if len(sizes) * sizes.min() > _MANY else 4
+            for view, vectors in views.items():
+                told = quick_attack(vectors.double().cpu().numpy(), known, draws=draws, seed=1000 + self.seed)
+                found |= {f"{name} from {view}, {which}": (right, 1 / len(sizes)) for which, right in told.items()}
         return found
 
     def _lay_down(self, path: Path, identity: dict[str, Any], done: Unlearning) -> None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -122,7 +123,7 @@ class Dealt:
                 aim = _means(view.start[view.into[at]] @ frequencies)
                 apart = apart + N_KERNELS * (weights * (means[-1] - aim).square()).sum(0).mean()
                 if view.coordinates is not None and self.marginals:
-                    moved = (own.sort(0).values - view.ordered[at]).square().mean(0)
+                    moved = (_sorted(own) - view.ordered[at]).square().mean(0)
                     apart = apart + self.marginals * (view.coordinates * moved).mean()
             balance = balance + self._excess_of(torch.stack(means)[None])[0].square().log1p().sum()
         return len(self.labels) / N_PEOPLE * apart + BALANCE * balance
@@ -189,6 +190,13 @@ def _frequencies(d: int, count: int, width: Tensor, generator: torch.Generator) 
 def _means(phases: Tensor) -> Tensor:
     """float [2, R] from [n, R]: mean cosine and mean sine."""
     return torch.stack([phases.cos().mean(0), phases.sin().mean(0)])
+
+
+def _sorted(vectors: Tensor) -> Tensor:
+    """float [n, d]: each coordinate in order, with gradients; NumPy's vectorised sort takes a tenth of torch's time."""
+    columns = np.ascontiguousarray(vectors.detach().cpu().numpy().T)
+    order = torch.from_numpy(np.ascontiguousarray(np.argsort(columns, axis=1).T)).to(vectors.device)
+    return vectors.gather(0, order)
 
 
 def _quantiles(vectors: Tensor, at: Tensor) -> Tensor:
