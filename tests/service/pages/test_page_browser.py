@@ -30,7 +30,7 @@ def test_explore_by_keyboard(opened: Callable[..., Page], size: tuple[int, int])
     field = page.get_by_role("combobox", name="Search a person")
     field.press_sequentially("film 1")
     page.get_by_role("option").first.wait_for()
-    assert field.get_attribute("aria-expanded") == "true"
+    page.locator("[role=combobox][aria-expanded=true]").wait_for()
     field.press("ArrowDown")
     assert field.get_attribute("aria-activedescendant") == page.get_by_role("option").first.get_attribute("id")
     chosen = page.locator(f"#{field.get_attribute('aria-activedescendant')}")
