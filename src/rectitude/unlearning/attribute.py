@@ -117,7 +117,7 @@ class Unlearning:
 
     Attributes:
         trace: One row per look of the validation attackers: ``step``, ``loss``, ``worst`` (the largest distance from
-            chance), and for every attribute and representation the attackers' accuracy, as far as they were asked.
+            chance), and for every attribute and representation the accuracy of each of them.
         steps: Steps taken.
         kept: Step whose vectors were kept.
         stopped: ``"attacker"``, ``"steps"`` or ``"at once"``.
