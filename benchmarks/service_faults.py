@@ -36,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="Of the moments of the kills.")
     parser.add_argument("--databases", nargs="*", default=["SQLite", "PostgreSQL"], choices=["SQLite", "PostgreSQL"])
     parser.add_argument("--table", action="store_true", help="Print what --out holds.")
     options = parser.parse_args()
@@ -44,25 +45,23 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             made = fit_small(write_small(planted(), Path(folder) / "data"), Path(folder) / "runs")
             runs = {name: made[name] for name in ("bpr", "ease")}
-            for row in kills(options.times, options.databases, runs, done):
+            for row in kills(options, runs, done):
                 done.append(row)
                 with options.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
     table(done)
 
 
-def kills(
-    times: int, databases: list[str], runs: dict[str, Path], done: list[dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
+def kills(options: argparse.Namespace, runs: dict[str, Path], done: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The kills that ``done`` lacks, of every kind on every database that is installed."""
-    server = Postgres() if "PostgreSQL" in databases and programs() is not None else None
+    server = Postgres() if "PostgreSQL" in options.databases and programs() is not None else None
     stores: dict[str, Callable[[Path], str]] = {}
-    if "SQLite" in databases:
+    if "SQLite" in options.databases:
         stores["SQLite"] = lambda place: f"sqlite:///{place}/store.db"
     if server is not None:
         stores["PostgreSQL"] = lambda _: server.new_database()
     try:
-        for number in range(times):
+        for number in range(options.times):
             for database, new_store in stores.items():
                 for act, kill in acts(runs).items():
                     kind = f"{act}, {database}"
@@ -70,7 +69,8 @@ def kills(
                         continue
                     with tempfile.TemporaryDirectory() as folder:
                         place = Path(folder)
-                        yield asdict(kill(new_store(place), place, number)) | {"kind": kind}
+                        told = kill(new_store(place), place, 1000 * options.seed + number)
+                        yield asdict(told) | {"kind": kind}
     finally:
         if server is not None:
             server.remove()

@@ -19,7 +19,7 @@ def test_clients_notice_nothing_of_a_database_that_restarts(
     stop, failures, sent, lists = threading.Event(), [], [], []
 
     def live(address: str, number: int) -> None:
-        with Client(address) as client:
+        with Client(address, retries=100) as client:  # however long the database takes on a busy machine
             while not stop.is_set():
                 event = Event(f"p{number}", f"i{len(sent) % 40}")
                 try:

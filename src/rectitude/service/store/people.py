@@ -313,12 +313,22 @@ def _items() -> Any:
     return select(ItemRow.id, ItemRow.title, ItemRow.facts, ItemRow.withdrawn)
 
 
-def replace_rows(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
-    """Insert rows; where the primary key is there, replace the other columns."""
+def insert_missing(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
+    """Insert rows; where the primary key is there, leave what is."""
+    statement, keys = _insertion(connection, table)
+    connection.execute(statement.on_conflict_do_nothing(index_elements=keys), rows)
+
+
+def _insertion(connection: Connection, table: Any) -> tuple[Any, list[str]]:
+    """An insertion into a table that can say what happens where its primary key is there, and the names of that."""
     from sqlalchemy.dialects import postgresql, sqlite
 
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    keys = [column.name for column in table.__table__.primary_key]
-    statement = dialect.insert(table)
+    return dialect.insert(table), [column.name for column in table.__table__.primary_key]
+
+
+def replace_rows(connection: Connection, table: Any, rows: list[dict[str, Any]]) -> None:
+    """Insert rows; where the primary key is there, replace the other columns."""
+    statement, keys = _insertion(connection, table)
     others = {name: statement.excluded[name] for name in rows[0] if name not in keys}
     connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=others), rows)

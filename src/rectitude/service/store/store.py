@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from rectitude.service.store.database import Database, StoreUnavailableError
 from rectitude.service.store.events import Events
 from rectitude.service.store.keys import Keys
 from rectitude.service.store.migrating import migrate
-from rectitude.service.store.people import People, Subjects, replace_rows
+from rectitude.service.store.people import People, Subjects, insert_missing, replace_rows
 from rectitude.service.store.queue import Requests
 from rectitude.service.store.tables import ServedRow, SettingRow
 from rectitude.service.store.trail import Trail
@@ -121,13 +121,11 @@ class Store(Events, People):
         """A value, made and kept where there is none; all processes get the same one."""
         if (kept := self.setting(name)) is not None:
             return kept
-        made = make()
+        row = {"name": name, "value": make()}
 
         def act(connection: Connection) -> str:
-            found: str | None = connection.execute(select(SettingRow.value).where(SettingRow.name == name)).scalar()
-            if found is not None:
-                return found
-            connection.execute(insert(SettingRow), {"name": name, "value": made})
-            return made
+            insert_missing(connection, SettingRow, [row])  # whoever comes second waits, and finds the first one's
+            found: str = connection.execute(select(SettingRow.value).where(SettingRow.name == name)).scalar_one()
+            return found
 
         return self.database.write(act, repeatable=True)
