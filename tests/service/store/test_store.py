@@ -45,6 +45,27 @@ def test_two_that_start_at_once_make_one_store(url: str) -> None:
         store.close()
 
 
+def test_a_setting_two_make_at_once_is_one(store: Store, again: Callable[[], Store]) -> None:
+    other, both = again(), threading.Barrier(2)
+    got: list[str] = []
+
+    def make(value: str) -> str:
+        both.wait(60)  # neither has found one
+        return value
+
+    threads = [
+        threading.Thread(target=lambda each=each, name=name: got.append(each.setting_or("salt", lambda: make(name))))
+        for name, each in (("one", store), ("two", other))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 2
+    assert set(got) == {store.setting("salt")}
+    other.close()
+
+
 def test_everything_is_there_after_opening_again(store: Store, again: Callable[[], Store]) -> None:
     store.put_users([UserFacts("u", {"gender": "f", "ø": [1, None]})])
     store.put_items([ItemFacts("i", "Amélie", {"year": 2001}), ItemFacts("j", withdrawn=True)])
