@@ -151,9 +151,12 @@ def shown(site: Site, tmp_path: Path) -> Iterator[Service]:
 # ---- in a browser ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium; skips, saying so, where it or playwright is not installed."""
+    """Debian's Chromium; skips, saying so, where it or playwright is not installed.
+
+    Not longer than a module: while it is open an event loop runs, and other tests could not run theirs.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
@@ -164,7 +167,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def brief_unlearning() -> Iterator[None]:
     """Remedies of a few steps."""
     with pytest.MonkeyPatch.context() as patch:
