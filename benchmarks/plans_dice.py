@@ -20,7 +20,7 @@ import dice_ml
 import numpy as np
 import pandas as pd
 import polars as pl
-from plans import DICE, PLANNED, SPLITS, judged, planted_name, poorest, summary, true_gain
+from plans_people import DICE, PLANNED, SPLITS, judged, planted_name, poorest, summary, true_gain
 from scipy.special import expit
 
 from rectitude.decisions.plans.prescriber import FOLD, Prescriber

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from plans import DICE, PLANNED, SPLITS, data, poorest
+from plans_people import DICE, PLANNED, SPLITS, data, poorest
 
 from rectitude.core.errors import RectitudeError
 from rectitude.decisions.plans.certainty import pool
