@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rectitude.federated import secure
+from rectitude.federated.clients import Federation
 from rectitude.federated.contracts import FederationError
+from rectitude.federated.party import MemoryStore, Party
+from rectitude.federated.plan import Order, Plan, Stage
 
 
 def clients(n: int) -> list[dict[int, bytes]]:
@@ -73,3 +76,24 @@ def test_counts_come_back_as_whole_numbers() -> None:
 def test_what_cannot_be_summed_is_not_masked(value: float) -> None:
     with pytest.raises(FederationError, match="not finite or too large"):
         secure.encode(np.asarray([value]), 1.0)
+
+
+def test_every_exchange_and_attempt_has_a_mask_of_its_own(federation: Federation) -> None:
+    """Also where secrets are stretched for several exchanges at once; and a client that begins anew has the same."""
+    made = Plan("run", federation.problem, (Stage("fedavg"),))
+    parties = [Party(made, data, MemoryStore()) for data in federation.clients]
+    keys = np.stack([party.answer(Order("run", "hello"), {})["key"] for party in parties])
+    for party in parties:
+        party.answer(Order("run", "keys"), {"clients": np.arange(len(parties)), "keys": keys})
+    clients = tuple(range(len(parties)))
+    seen = set()
+    for number in range(1, 100):
+        for attempt in range(2):
+            order = Order("run", "exchange", number, attempt=attempt, clients=clients)
+            masks = [party._mask(order, 3) for party in parties]
+            assert not np.add.reduce(masks).any()
+            seen.add(masks[0].tobytes())
+            again = Party(made, federation.clients[0], parties[0].store)
+            np.testing.assert_array_equal(again._mask(order, 3), masks[0])
+    assert len(seen) == 99 * 2
+    assert parties[0]._mask(order, 1000).shape == (1000,)

@@ -12,7 +12,7 @@ from flwr.app import Message
 from rectitude.federated import secure
 from rectitude.federated.clients import Federation
 from rectitude.federated.contracts import Arrays, FederationError
-from rectitude.federated.messages import pack, payload, unpack
+from rectitude.federated.messages import payload, unpack
 from rectitude.federated.partition import PARTS
 from rectitude.federated.party import EVALUATION, MemoryStore, Party, field_of
 from rectitude.federated.plan import Order, Plan, Stage
@@ -162,7 +162,7 @@ def test_post_processing_sends_little_more_than_its_duals(federation: Federation
     rows = [row for row in wire.done.progress.traffic if row.kind == "dual"]
     dual = next(arrays["lambda"] for order, arrays in wire.down if order.kind == "dual")
     assert max(row.up for row in rows) <= 4 * dual.nbytes
-    counted = [payload(pack(arrays)) for order, arrays in wire.up if order.kind == "dual"]
+    counted = [payload(arrays) for order, arrays in wire.up if order.kind == "dual"]
     assert np.mean(counted) == pytest.approx(np.mean([row.up for row in rows]))
 
 

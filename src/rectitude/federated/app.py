@@ -42,11 +42,12 @@ from rectitude.federated.contracts import (
     ServerHalf,
     Wire,
 )
-from rectitude.federated.messages import note, order_facts, pack, payload, unpack, unpack_order
+from rectitude.federated.messages import content, joined, order_facts, pack, payload, unpack, unpack_order
 from rectitude.federated.party import EVALUATION, Party, field_of
 from rectitude.federated.plan import Order, Plan, scoped, under
 
 _MESSAGE = {"hello": "query", "keys": "query", "model": "train", "exchange": "train", "evaluate": "evaluate"}
+_Form = tuple[tuple[str, tuple[int, ...]], ...]
 _JOINING = 0.5  # seconds between looks at who has joined
 
 
@@ -62,11 +63,10 @@ def client_app(party: Callable[[Context], Party]) -> ClientApp:
         begun = time.process_time()
         try:
             arrays, facts = unpack(message.content)
-            content = pack(party(context).answer(unpack_order(facts), arrays))
-            note(content, cpu=time.process_time() - begun)  # packing included
+            reply = joined(party(context).answer(unpack_order(facts), arrays))
+            return Message(content(reply, cpu=time.process_time() - begun), reply_to=message)
         except RectitudeError as error:
-            content = pack({}, error=str(error))
-        return Message(content, reply_to=message)
+            return Message(pack({}, error=str(error)), reply_to=message)
 
     for register in (app.query, app.train, app.evaluate):
         register()(handle)
@@ -274,10 +274,9 @@ class Coordinator:
     ) -> tuple[dict[int, Arrays], dict[int, float], dict[int, tuple[int, int]], dict[int, str]]:
         """Send one order to clients; replies, CPU seconds, bytes up and down, and reasons of those without a reply."""
         to = {self.nodes[client]: client for client in clients}
-        content = pack(arrays, **order_facts(order))
-        down = payload(content)
+        said, down = pack(arrays, **order_facts(order)), payload(arrays)
         messages = [
-            Message(content, node, _MESSAGE[order.purpose], group_id=str(order.number), ttl=self.plan.timeout + 60)
+            Message(said, node, _MESSAGE[order.purpose], group_id=str(order.number), ttl=self.plan.timeout + 60)
             for node in to
         ]
         replies: dict[int, Arrays] = {}
@@ -300,19 +299,19 @@ class Coordinator:
                 reasons[client] = str(facts["error"])
                 continue
             replies[client], cpu[client] = found, float(facts.get("cpu", 0.0))
-            sizes[client] = payload(message.content), down
+            sizes[client] = payload(found), down
         reasons |= dict.fromkeys(to.values(), f"no reply within {self.plan.timeout:g} s")
         return replies, cpu, sizes, reasons
 
     def _combine(self, replies: Mapping[int, Arrays], wire: Wire) -> Arrays:
         """Sum or stack each field, clients in ascending order."""
-        fields: Arrays = {}
-        for name in next(iter(replies.values())):
+        fields, clients = Arrays(), sorted(replies)
+        for name in replies[clients[0]]:
             declared = field_of(wire, name)
-            arrays = [replies[client][name] for client in sorted(replies)]
+            arrays = [replies[client][name] for client in clients]
             if declared.combine == "each":
                 stacked = np.full((self.plan.problem.n_clients, *arrays[0].shape), np.nan)
-                stacked[sorted(replies)] = arrays
+                stacked[clients] = arrays
                 fields[name] = stacked
             else:
                 fields[name] = _sum(arrays, declared, masked=declared.secure and self.plan.secure)
@@ -339,8 +338,8 @@ class Coordinator:
         new = sorted(present - self._greeted)
         if not new:
             return
-        order = order_facts(Order(self.plan.run, "hello", self.progress.number))
-        greetings = [Message(pack({}, **order), node, _MESSAGE["hello"], ttl=self.plan.timeout + 60) for node in new]
+        hello = pack({}, **order_facts(Order(self.plan.run, "hello", self.progress.number)))
+        greetings = [Message(hello, node, _MESSAGE["hello"], ttl=self.plan.timeout + 60) for node in new]
         for message in self.grid.send_and_receive(greetings, timeout=self.plan.timeout):
             if message.has_error():
                 self.announce(f"A node that joined failed: {_one_line(message.error.reason)}")
@@ -444,30 +443,39 @@ def _sum(arrays: Sequence[Array], declared: Field, *, masked: bool) -> Array:
 def _misfits(replies: Mapping[int, Arrays], message: Arrays, wire: Wire) -> dict[int, str]:
     """Why replies cannot be combined: undeclared or missing fields, other shapes than asked or usual, no numbers."""
     reasons: dict[int, str] = {}
-    forms = Counter(_form(reply) for reply in replies.values())
-    usual = forms.most_common(1)[0][0] if forms else ()
-    for client, reply in replies.items():
-        reason = _misfit(reply, message, wire)
-        if reason is None and _form(reply) != usual:
-            reason = f"its reply has shapes {dict(_form(reply))} where the others' have {dict(usual)}"
+    forms = {
+        client: tuple(sorted((name, array.shape) for name, array in reply.items())) for client, reply in replies.items()
+    }
+    counted = Counter(forms.values())
+    undeclared = {form: _undeclared(form, message, wire) for form in counted}  # as a rule there is one form only
+    usual = counted.most_common(1)[0][0] if counted else ()
+    for client, form in forms.items():
+        reason = undeclared[form] or _no_number(replies[client], wire)
+        if reason is None and form != usual:
+            reason = f"its reply has shapes {dict(form)} where the others' have {dict(usual)}"
         if reason is not None:
             reasons[client] = reason
     return reasons
 
 
-def _form(reply: Arrays) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return tuple(sorted((name, array.shape) for name, array in reply.items()))
+def _form(reply: Arrays) -> _Form:
+    return tuple(sorted([(name, array.shape) for name, array in reply.items()]))
 
 
-def _misfit(reply: Arrays, message: Arrays, wire: Wire) -> str | None:
-    for name, array in reply.items():
+def _undeclared(form: _Form, message: Arrays, wire: Wire) -> str | None:
+    for name, shape in form:
         try:
-            declared = field_of(wire, name)
+            field_of(wire, name)
         except FederationError as error:
             return error.what
-        if name in message and message[name].shape != array.shape:
-            return f"'{name}' has shape {array.shape}, not {message[name].shape}"
-        if declared.combine == "sum" and array.dtype.kind == "f" and not np.isfinite(array).all():
+        if name in message and message[name].shape != shape:
+            return f"'{name}' has shape {shape}, not {message[name].shape}"
+    return None
+
+
+def _no_number(reply: Arrays, wire: Wire) -> str | None:
+    for name, array in reply.items():
+        if array.dtype.kind == "f" and field_of(wire, name).combine == "sum" and not np.isfinite(array).all():
             return f"'{name}' holds NaN or infinite values"
     return None
 

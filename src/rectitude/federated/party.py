@@ -49,6 +49,7 @@ EVALUATION = Wire(
 )
 """The exchange at the end of every stage."""
 _TIES, _CHANCE = 9, 10  # purposes of random numbers
+_MASKED_AHEAD = 64  # words of a pair's stream that are made at once
 _DRAWS = 200  # of the gap by chance
 
 
@@ -120,6 +121,7 @@ class Party:
         self.plan, self.data, self.store, self.scorer = plan, data, store, scorer
         self._halves: dict[int, ClientHalf] = {}
         self._rows: dict[int, ClientData] = {}
+        self._ahead: tuple[Any, secure.Words] | None = None
 
     def answer(self, order: Order, message: Arrays) -> Arrays:
         """Do what an order asks.
@@ -135,6 +137,7 @@ class Party:
         if order.purpose == "keys":
             self.store.put("keys", message)
             self.__dict__.pop("_secrets", None)
+            self._ahead = None
             return {}
         if order.purpose == "model":
             self.store.put(f"base/{order.stage}", message)
@@ -160,14 +163,12 @@ class Party:
 
         Two states are kept, so that an exchange may be asked again after it has been answered.
         """
-        slots = [f"state/{stage}/{slot}" for slot in (0, 1)]
-        kept = [(self.store.get(slot), slot) for slot in slots]
-        past = [(int(state["exchange"]), slot) for state, slot in kept if state and int(state["exchange"]) < before]
-        if not past:
-            return {}, slots[0]
-        _, newest = max(past)
-        state = {name: array for name, array in self.store.get(newest).items() if name != "exchange"}
-        return state, slots[1 - slots.index(newest)]
+        state, at = Arrays(), 1
+        for slot in (0, 1):
+            kept = self.store.get(f"state/{stage}/{slot}")
+            if kept and int(state.get("exchange", -1)) < int(kept["exchange"]) < before:
+                state, at = kept, slot
+        return {name: array for name, array in state.items() if name != "exchange"}, f"state/{stage}/{1 - at}"
 
     def half(self, stage: int) -> ClientHalf:
         """The method's client half, with the rows it may see."""
@@ -234,8 +235,7 @@ class Party:
 
     def _outgoing(self, order: Order, wire: Wire, reply: Arrays, *, noise: bool) -> Arrays:
         """The reply as the wire declares it, noised and masked where the plan asks for it."""
-        sent: Arrays = {}
-        hidden: dict[str, secure.Words] = {}
+        sent, hidden = Arrays(), Arrays()
         for name, array in reply.items():
             declared = field_of(wire, name)
             masked = declared.secure and self.plan.secure
@@ -247,25 +247,34 @@ class Party:
                 array = privacy.noised(array, declared, self.plan.noise, len(order.clients) if masked else 1, rng)
                 array = np.rint(array).astype(np.int64) if declared.scale == 1 else array
             if masked:
-                hidden[name] = secure.encode(array, declared.scale, name)
+                hidden[name] = array * declared.scale
             else:
                 sent[name] = np.asarray(array)
         if missing := [field.name for field in wire.up if not field.name.endswith("*") and field.name not in reply]:
             raise FederationError(f"The reply lacks {', '.join(missing)}")
         return sent | self._masked(order, hidden) if hidden else sent
 
-    def _masked(self, order: Order, hidden: dict[str, secure.Words]) -> Arrays:
+    def _masked(self, order: Order, scaled: Arrays) -> Arrays:
         """All fields that only sums may be known of, under one mask, which they share in the order of their names."""
-        names = sorted(hidden)
-        occasion = f"{order.run}/{order.number}/{order.attempt}"
-        n_words = sum(words.size for words in hidden.values())
-        masks = secure.mask(self._secrets, self.data.index, order.clients, occasion, n_words)
+        names = sorted(scaled)
+        words = secure.encode(np.concatenate([scaled[name].ravel() for name in names]), 1.0, ", ".join(names))
+        words += self._mask(order, words.size)
         sent, at = Arrays(), 0
         for name in names:
-            words = hidden[name]
-            sent[name] = words + masks[at : at + words.size].reshape(words.shape)
-            at += words.size
+            until = at + scaled[name].size
+            sent[name] = words[at:until].reshape(scaled[name].shape)
+            at = until
         return sent
+
+    def _mask(self, order: Order, n_words: int) -> secure.Words:
+        """One row of the masks of several exchanges: secrets are stretched once for all that are as long."""
+        n_rows = max(1, _MASKED_AHEAD // max(n_words, 1))
+        block, row = divmod(order.number, n_rows)
+        whose = order.clients, f"{order.run}/{block}/{order.attempt}/{n_words}"
+        if self._ahead is None or self._ahead[0] != whose:
+            stretched = secure.mask(self._secrets, self.data.index, *whose, n_rows * n_words)
+            self._ahead = whose, stretched.reshape(n_rows, n_words)
+        return np.asarray(self._ahead[1][row])
 
     @cached_property
     def _private_key(self) -> bytes:

@@ -59,18 +59,18 @@ def mask(secrets: Mapping[int, bytes], me: int, clients: Iterable[int], occasion
         secrets: Of every other client, by its number.
         me: The client's own number.
         clients: Who takes part.
-        occasion: What is masked, never used twice: run, exchange and attempt.
+        occasion: What is masked, never used twice: run, exchanges, attempt and length.
         n_words: Length.
 
     Returns:
         uint64 [n_words].
     """
-    others = sorted(other for other in clients if other != me)
+    others = sorted([other for other in clients if other != me])
     said = occasion.encode()
-    streams = b"".join(shake_256(secrets[other] + said).digest(8 * n_words) for other in others)
+    streams = b"".join([shake_256(secrets[other] + said).digest(8 * n_words) for other in others])
     words = np.frombuffer(streams, "<u8").reshape(len(others), n_words)
     below = bisect(others, me)
-    return np.asarray(words[below:].sum(axis=0) - words[:below].sum(axis=0))  # modulo 2⁶⁴
+    return np.asarray(np.add.reduce(words[below:]) - np.add.reduce(words[:below]))  # modulo 2⁶⁴
 
 
 def encode(values: Array, scale: float, name: str = "") -> Words:
@@ -79,7 +79,7 @@ def encode(values: Array, scale: float, name: str = "") -> Words:
     Args:
         values: Of any shape.
         scale: Units per 1.0.
-        name: Of the field, for the error.
+        name: Of the fields, for the error.
 
     Raises:
         FederationError: A value is not finite or too large to be summed.

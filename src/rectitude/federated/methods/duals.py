@@ -19,8 +19,8 @@ Letters: m classes, G groups, C contrasts, E events, U = C·E duals.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linprog
@@ -38,8 +38,7 @@ _LARGEST_MOVE = 0.3
 """By how much a round may move a score."""
 
 
-@dataclass(frozen=True)
-class Optimum:
+class Optimum(NamedTuple):
     """Minimiser of a client's own problem.
 
     Args:
@@ -93,9 +92,7 @@ def minimise(
         steps += 1
         hessian = dual.hessian(q)
         while True:
-            damped = hessian.copy()
-            damped.flat[:: len(even) + 1] += damping * even
-            attempt = proximal(damped, -disparity, duals, tolerance, bound, radius)
+            attempt = proximal(hessian + damping * even, -disparity, duals, tolerance, bound, radius)
             new_q = dual.decide(attempt)
             new_disparity = dual.disparity(new_q)
             new_gap = optimality_gap(attempt, new_disparity, tolerance, bound)
@@ -105,11 +102,11 @@ def minimise(
                 break
             damping = max(10 * damping, 1e-3)
         damping /= 10
-        moved = float(np.abs(attempt - duals).max())
+        stuck = new_gap >= gap and float(np.abs(attempt - duals).max()) < 1e-9
         duals, q, disparity, gap = attempt, new_q, new_disparity, new_gap
-        if moved < 1e-9:
+        if stuck:
             break
-    excess = float(np.abs(disparity).max(initial=0.0)) - tolerance
+    excess = max(map(abs, disparity.tolist()), default=0.0) - tolerance
     return Optimum(duals.reshape(start.shape), dual.rates(q), excess, steps)
 
 
@@ -130,14 +127,13 @@ def optimality_gap(duals: Floats, disparity: Floats, tolerance: float, bound: fl
         bound: Largest ‖duals‖₁.
     """
     at, seen = duals.ravel().tolist(), disparity.ravel().tolist()  # plain numbers: quicker for a handful
-    if sum(abs(dual) for dual in at) >= bound * (1 - 1e-9):
-        tolerance = max(tolerance, *(abs(value) for value in seen))
-    signs = ((dual > 0) - (dual < 0) for dual in at)
+    if sum(map(abs, at)) >= bound * (1 - 1e-9):
+        tolerance = max(tolerance, *map(abs, seen))
     return max(
-        (
-            abs(value - tolerance * sign) if sign else max(abs(value) - tolerance, 0.0)
-            for value, sign in zip(seen, signs, strict=True)
-        ),
+        [
+            abs(value - math.copysign(tolerance, dual)) if dual else max(abs(value) - tolerance, 0.0)
+            for dual, value in zip(at, seen, strict=True)
+        ],
         default=0.0,
     )
 
@@ -218,35 +214,36 @@ class DualServer:
 
     def __init__(self, weights: Floats, curvature: Floats, tolerance: float, bound: float, precision: float) -> None:
         self.tolerance, self.bound, self.precision = tolerance, bound, precision
-        self.weights, self.curvature = weights, curvature
+        self.radius = _LARGEST_MOVE / np.maximum(np.abs(weights).max(axis=1).ravel(), 1e-12)
+        self._model, self._centre, self._told = curvature, 0, 1
+        self._back: Floats | None = None  # where to look again after too long a step
 
     def next(self, points: list[Floats], disparities: list[Floats]) -> Floats | None:
         """Where to look next, or None when the last point is good enough.
 
         Args:
-            points: Duals λ of every round so far, [C, E] each.
+            points: Duals λ of every round so far, [C, E] each; those of the calls before, and new ones.
             disparities: Global disparities seen there.
         """
         if self.gap(points[-1], disparities[-1]) <= self.precision:
             return None
-        shape = points[0].shape
-        centre, model = 0, self.curvature
-        back: Floats | None = None
-        for i in range(1, len(points)):
+        for i in range(self._told, len(points)):
+            centre = self._centre
             along = (points[i] - points[centre]).ravel()
             turn = (disparities[centre] - disparities[i]).ravel()  # the gradient is minus the disparity
-            model = _bfgs(model, along, turn, rescale=i == 1)
+            self._model = _bfgs(self._model, along, turn, rescale=i == 1)
             before, after = (self._slope(points[at], disparities[at], along) for at in (centre, i))
             if after <= -_TURNED * before or np.abs(along).max() < 1e-9:
-                centre, back = i, None
+                self._centre, self._back = i, None
             else:
                 part = min(0.7, max(0.1, before / (before - after))) if before < 0 else 0.5
-                back = points[centre].ravel() + part * along
-        if back is None:
-            here = points[centre].ravel()
-            radius = _LARGEST_MOVE / np.maximum(np.abs(self.weights).max(axis=1).ravel(), 1e-12)
-            back = proximal(model, -disparities[centre].ravel(), here, self.tolerance, self.bound, radius)
-        return back.reshape(shape)
+                self._back = points[centre].ravel() + part * along
+        self._told = len(points)
+        found = self._back
+        if found is None:
+            here, gradient = points[self._centre].ravel(), -disparities[self._centre].ravel()
+            found = proximal(self._model, gradient, here, self.tolerance, self.bound, self.radius)
+        return found.reshape(points[0].shape)
 
     def gap(self, point: Floats, disparity: Floats) -> float:
         """Violation of the optimality conditions at one point."""

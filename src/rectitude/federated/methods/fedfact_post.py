@@ -297,20 +297,18 @@ class PostClient(ClientHalf):
         self._borrow(state)
         if kind == STATS:
             return {"counts": self.counts}, state
-        accuracy = float(message.get("accuracy", np.ones(())))
         if kind == REACH:
             return {"reach": np.asarray(self._reach())}, state
-        found = self.solve(message, state, accuracy, float(message["precision"]))
-        missed = self.tolerance is not None and found.excess > max(
-            10 * self.method.config.precision, 2 * float(message["precision"])
-        )
+        precision = float(message["precision"])
+        found = self.solve(message, state, float(message["accuracy"]), precision)
+        missed = self.tolerance is not None and found.excess > max(10 * self.method.config.precision, 2 * precision)
         return {"rates": found.rates, "out_of_reach": np.asarray(float(missed))}, state | {"nu": found.duals}
 
     def solve(self, message: Arrays, state: Arrays, accuracy: float = 1.0, precision: float | None = None) -> Optimum:
         """Minimise over ν_k at the λ of a message or of the shared result."""
         config = self.method.config
         base = shifts(message["lambda"], self._global_contrasts(message["totals"]))
-        start = state.get("nu", np.zeros(self.weights.shape[::2]))
+        start = state["nu"] if "nu" in state else np.zeros(self.weights.shape[::2])
         beta = self.temperature(message["totals"])
         if self.tolerance is None or not self.population.n:
             return Optimum(0 * start, self.population.rates_at(base, beta, accuracy), 0.0, 0)

@@ -60,7 +60,7 @@ class Population:
         self._weights: Floats | None = None
         self._by_dual = np.zeros((0, 0))
         self._moves = (np.zeros((0, 0)), np.zeros((0, 0)))
-        self._scales = (np.zeros(0), np.zeros(0))
+        self._scales = (np.zeros((0, 0)), np.zeros(0))
 
     def as_matrix(self, weights: Floats) -> Floats:
         """W [C, G, E] as the matrix from rates to disparities, [U, G·E]; the last one asked for is kept."""
@@ -73,7 +73,7 @@ class Population:
         return self._moves
 
     def scales(self, weights: Floats) -> tuple[Floats, Floats]:
-        """The curvature by each dual if scores were spread evenly, and the largest weight of each, [U]."""
+        """The curvature by the duals if scores were spread evenly, [U, U], and the largest weight of each, [U]."""
         self._prepare(weights)
         return self._scales
 
@@ -82,7 +82,7 @@ class Population:
             by_dual = np.einsum("cge,ef->cegf", weights, np.eye(weights.shape[2]))
             self._weights, self._by_dual = weights, by_dual.reshape(len(weights) * weights.shape[2], -1)
             even = (self._by_dual**2) @ self.mass.ravel() / max(self.n, 1)
-            self._scales = even, np.abs(self._by_dual).max(axis=1, initial=0.0)
+            self._scales = np.diag(even), np.abs(self._by_dual).max(axis=1, initial=0.0)
             if self.one_event_class:
                 moves = self._by_dual @ self.spread
                 self._moves = moves, moves * (self.weight / max(self.n, 1))

@@ -46,7 +46,7 @@ class PostServer(ServerHalf):
         self.method, self.config = method, method.config
         self.pooled: Arrays = {}  # histogram of all clients' scores and how much it counts, where it does
         self.totals: Floats | None = None
-        self._known: tuple[Floats, Floats, float] | None = None
+        self._known: tuple[Floats, Floats, DualServer] | None = None
         self.members: tuple[int, ...] = ()
         self.points: list[Floats] = []
         self.seen: list[Floats] = []
@@ -96,7 +96,7 @@ class PostServer(ServerHalf):
         finest = self.config.precision / 2
         if self.searching or not self.seen:
             return finest
-        rule = self._rule(self.config.global_tolerance or 0.0)
+        rule = self._constraints()[2]
         return max(finest, 0.2 * rule.gap(self.points[len(self.seen) - 1], self.seen[-1]))
 
     def take(self, exchange: Exchange, combined: Combined) -> None:
@@ -125,8 +125,8 @@ class PostServer(ServerHalf):
         self.done = self.config.global_tolerance is None and self.config.local_tolerance is None
 
     def _take_rates(self, combined: Combined) -> None:
-        weights, _, rows = self._constraints()
-        self.seen.append(np.einsum("cge,ge->ce", weights, combined.fields["rates"]) / rows)
+        weights, *_ = self._constraints()
+        self.seen.append(np.einsum("cge,ge->ce", weights, combined.fields["rates"]) / np.asarray(self.totals).sum())
         if self.config.local_tolerance is not None and not self.searching:
             self.out_of_reach = round(float(combined.fields["out_of_reach"]))
         self.round += 1
@@ -137,11 +137,11 @@ class PostServer(ServerHalf):
         if self.searching:
             self._search()
             return
-        following = self._next(tolerance)
+        following = self._next()
         if following is not None and self.round < self.config.rounds:
             self.points.append(following)
             return
-        best = self._best(tolerance)
+        best = self._best()
         self.found = np.stack([self.points[best], self.seen[best]])
         if np.abs(self.seen[best]).max(initial=0.0) > tolerance + 10 * self.config.precision:
             self.searching = 1
@@ -149,32 +149,29 @@ class PostServer(ServerHalf):
         else:
             self.done = True
 
-    def _rule(self, tolerance: float) -> DualServer:
-        return DualServer(np.zeros((0, 0, 0)), np.zeros((0, 0)), tolerance, self.config.bound, self.config.precision)
-
-    def _best(self, tolerance: float) -> int:
-        rule = self._rule(tolerance)
+    def _best(self) -> int:
+        rule = self._constraints()[2]
         return int(np.argmin([rule.gap(point, seen) for point, seen in zip(self.points, self.seen, strict=False)]))
 
-    def _constraints(self) -> tuple[Floats, Floats, float]:
-        """W of all rows, a first guess at the curvature, and n: they follow from the totals, which seldom change."""
+    def _constraints(self) -> tuple[Floats, Floats, DualServer]:
+        """W of all rows, a first guess at the curvature, and the minimisation by λ: they follow from the totals."""
         if self._known is None:
             if self.totals is None:
                 raise ConfigError("The duals are not known yet", fix="Run the method to its end")
-            weights = self.method.contrasts(self.totals)
+            weights, config = self.method.contrasts(self.totals), self.config
             curvature = first_curvature(weights, self.totals, self.method.events)
-            self._known = weights, curvature, float(self.totals.sum())
+            tolerance = config.global_tolerance or 0.0
+            self._known = weights, curvature, DualServer(weights, curvature, tolerance, config.bound, config.precision)
         return self._known
 
-    def _next(self, tolerance: float) -> Floats | None:
-        weights, curvature, _ = self._constraints()
-        rule = DualServer(weights, curvature, tolerance, self.config.bound, self.config.precision)
+    def _next(self) -> Floats | None:
+        _, curvature, rule = self._constraints()
         if self.config.server == "quasi-newton":
             return rule.next(self.points, self.seen)
         if rule.gap(self.points[-1], self.seen[-1]) <= self.config.precision:
             return None
         step = 0.6 / np.sqrt(1 + len(self.points) / 5) / np.diag(curvature).reshape(self.points[-1].shape)
-        return gradient_step(self.points[-1], self.seen[-1], tolerance, self.config.bound, step)
+        return gradient_step(self.points[-1], self.seen[-1], rule.tolerance, rule.bound, step)
 
     def _search(self) -> None:
         """Look for the tightest tolerance any mixture of decisions keeps, whatever its accuracy."""
