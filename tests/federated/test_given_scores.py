@@ -12,9 +12,10 @@ import pytest
 
 from rectitude.core.errors import ConfigError, DataError
 from rectitude.federated.clients import federation_of
-from rectitude.federated.federate import Request, federate
+from rectitude.federated.federate import federate
 from rectitude.federated.metrics import count_cells, gap
 from rectitude.federated.model import FederatedModel
+from rectitude.federated.request import Request
 from rectitude.runs.folder import METRICS
 
 

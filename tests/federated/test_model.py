@@ -11,12 +11,13 @@ import pytest
 
 from rectitude.core.errors import QueryError, RunError
 from rectitude.federated.clients import Federation
-from rectitude.federated.federate import Request, federate
+from rectitude.federated.federate import federate
 from rectitude.federated.metrics import count_cells
 from rectitude.federated.model import FederatedModel
 from rectitude.federated.partition import PARTS
 from rectitude.federated.plan import Plan, Stage, dump, read_arrays, read_rows, scoped, under, write_rows
 from rectitude.federated.registry import METHODS, find
+from rectitude.federated.request import Request
 from rectitude.federated.run import in_process, new_run_id
 from rectitude.runs.folder import RunFolder
 

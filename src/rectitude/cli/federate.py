@@ -146,9 +146,9 @@ def federate(
       rectitude federate adult --method fedavg --clients 5 --partition dirichlet:0.5 --against none --json --overwrite
     """
     from rectitude.core.config import parse_assignments
-    from rectitude.federated.federate import Request
     from rectitude.federated.federate import federate as carry_out
     from rectitude.federated.federate import prepare as write_down
+    from rectitude.federated.request import Request
 
     request = Request(
         method=method,
