@@ -14,14 +14,18 @@ import numpy as np
 import polars as pl
 import pytest
 
+from rectitude.core.errors import MissingExtraError
+from rectitude.federated import run
 from rectitude.federated.clients import federation_of
 from rectitude.federated.contracts import FederationError
 from rectitude.federated.deploy import deploy, write_certificates
+from rectitude.federated.federate import federate
 from rectitude.federated.flower import apps_in, drive, outcome
 from rectitude.federated.grid import LocalGrid
 from rectitude.federated.plan import Plan, Stage
 from rectitude.federated.registry import METHODS, find
-from rectitude.federated.run import Finished, Workplace, carry_out, in_process, new_run_id
+from rectitude.federated.request import Request
+from rectitude.federated.run import Engine, Finished, Workplace, carry_out, in_process, new_run_id
 
 
 def prepared(table: pl.DataFrame, folder: Path) -> tuple[Plan, Workplace, Finished]:
@@ -147,3 +151,16 @@ def test_a_client_that_is_a_new_process_at_every_message_gives_the_same_numbers(
     drive(grid, workplace.folder)
     assert server is not None
     assert_same(expected, Finished(outcome(workplace), workplace.personal(plan)))
+
+
+@pytest.mark.parametrize(
+    ("engine", "package", "extra"), [("simulation", "ray", "fed-sim"), ("superlink", "flwr", "fed")]
+)
+def test_what_an_engine_lacks_is_said_before_anything_is_written(
+    engine: Engine, package: str, extra: str, table: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "find_spec", lambda name: None if name == package else find_spec(name))
+    with pytest.raises(MissingExtraError, match=f"needs the package '{package}'") as caught:
+        federate(table, Request("fedavg", engine=engine), out=tmp_path / "made", progress=False)
+    assert f"rectitude[{extra}]" in str(caught.value.fix)
+    assert not list(tmp_path.iterdir())

@@ -45,13 +45,15 @@ def test_intervals_are_as_wide_as_the_binomial_says() -> None:
 
 
 def test_means_over_seeds_carry_t_intervals() -> None:
-    points = [Figures("m", "x", (a, a, a), (g, g, g), (g,)) for a, g in ((0.7, 0.1), (0.8, 0.2), (0.9, 0.3))]
+    points = [Figures("m", "x", (a, a, a), (g, g, g), (g,)) for a, g in ((0.5, 0.1), (0.6, 0.2), (0.7, 0.3))]
     mean = mean_over_seeds(points)
-    assert mean.accuracy[0] == pytest.approx(0.8)
+    assert mean.accuracy[0] == pytest.approx(0.6)
     half = 4.302653 * 0.1 / np.sqrt(3)  # t of 2 degrees of freedom
-    assert mean.accuracy[2] - 0.8 == pytest.approx(half, rel=1e-5)
+    assert mean.accuracy[2] - 0.6 == pytest.approx(half, rel=1e-5)
     assert (mean.seeds, mean.local_gap_max) == (3, pytest.approx(0.2))
+    assert mean.global_gap[1] == 0  # a gap is not negative
     assert mean_over_seeds(points[:1]) is points[0]
+    assert mean_over_seeds(points[:2]).accuracy == pytest.approx((0.55, 0.5, 0.6))  # of two, the two
 
 
 def test_who_is_compared() -> None:

@@ -22,7 +22,7 @@ from rectitude.federated.plan import Plan, Stage
 from rectitude.federated.registry import find
 from rectitude.federated.report import ReportInput, federation_card, federation_report
 from rectitude.federated.request import JOINING, Request
-from rectitude.federated.run import Finished, Workplace, carry_out
+from rectitude.federated.run import Finished, Workplace, carry_out, require
 from rectitude.federated.summary import finite, judged, summarise
 from rectitude.federated.tables import People
 from rectitude.runs.folder import CARD, LINEAGE, METRICS, REPORT, RunFolder, now, versions
@@ -60,10 +60,12 @@ def federate(
         DataError: The table cannot be used.
         FederationError: Too few clients took part; completed rounds are kept.
         InfeasibleError: The tolerances cannot be kept; says the tightest that can.
+        MissingExtraError: What the engine needs is not installed.
         RunError: Something is where the run should go.
     """
     say = announce or (lambda _: None)
     settings = request.settings()
+    require(request.engine)
     Partition.parse(request.partition)
     people = data if isinstance(data, People) else request.read(data, say)
     target = _target(people, request, out)
@@ -95,7 +97,10 @@ def federate(
             workplace.remove()  # going on would end the same way
             raise
         seconds = time.perf_counter() - begun + sum(row.seconds for row in earlier)
-        cpu = time.process_time() - used + sum(row.server_cpu + row.clients * row.client_cpu for row in earlier)
+        own, elsewhere = time.process_time() - used, earlier
+        if request.engine != "in-process":
+            own, elsewhere = 0.0, finished.progress.traffic
+        cpu = own + sum(row.server_cpu + row.clients * row.client_cpu for row in elsewhere)
         for sentence in finished.progress.notes[str(len(plan.stages) - 1)].get("sentences", []):
             say(sentence)
         comparison = _comparison(people, request, plan, lambda words: bar.update(task, description=words))

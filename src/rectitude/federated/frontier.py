@@ -137,14 +137,19 @@ def _ends(value: float, drawn: Any) -> tuple[float, float, float]:
 
 
 def mean_over_seeds(found: Sequence[Figures]) -> Figures:
-    """One point from those of several seeds: means, with t intervals over the seeds where there are several."""
+    """One point from those of several seeds: means, with t intervals over the seeds from three of them on.
+
+    The ends over two seeds are the two: their t interval is thirteen standard errors to each side.
+    """
     if len(found) == 1:
         return found[0]
 
     def pooled(values: list[float]) -> tuple[float, float, float]:
         mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+        if len(values) == 2:
+            return mean, min(values), max(values)
         half = float(stats.t.ppf((1 + _LEVEL) / 2, len(values) - 1)) * spread / math.sqrt(len(values))
-        return mean, mean - half, mean + half
+        return mean, max(mean - half, 0.0), min(mean + half, 1.0)  # both accuracies and gaps are shares
 
     first = found[0]
     local = (float(np.mean([point.local_gap_max for point in found])),)  # clients differ from seed to seed

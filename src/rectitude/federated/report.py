@@ -200,9 +200,12 @@ def _tolerances(config: FairConfig) -> str:
 def _frontier(run: ReportInput) -> list[Markup]:
     if run.comparison is None:
         return [prose("Other methods and tolerances were not computed; '--against post' or '--against all' adds them.")]
-    over = f"over {run.seeds} seeds" if run.seeds > 1 else "from resampling the decisions on the test rows"
+    rods = {
+        1: "are 95 % intervals from resampling the decisions on the test rows",
+        2: "reach from one of two seeds to the other",
+    }.get(run.seeds, f"are 95 % intervals over {run.seeds} seeds")
     described = (
-        f"Each point is one classifier on the test rows; rods are 95 % intervals {over}. Points of one method "
+        f"Each point is one classifier on the test rows; rods {rods}. Points of one method "
         "differ in their tolerance, the same for global and local, and are joined in its order; the ring is this run."
     )
     criterion = CRITERION[run.plan.criterion]
@@ -331,12 +334,13 @@ def _cost(run: ReportInput) -> list[Markup]:
             )
         )
     heads = ("Method", "Rounds", "Exchanges", "Bytes sent", "Bytes received", "Client CPU, ms", "Server CPU, ms")
+    whose = "this process" if run.summary["engine"] == "in-process" else "server and clients without Flower's"
     blocks = [
         table("Per exchange and client: mean bytes, median CPU time", heads, rows),
         facts(
             {
                 "wall time of the run, s": run.summary["seconds"],
-                "CPU time of this process, s": run.summary["cpu_seconds"],
+                f"CPU time of {whose}, s": run.summary["cpu_seconds"],
                 "engine": run.summary["engine"],
             }
         ),
@@ -375,7 +379,7 @@ def _protocol(run: ReportInput) -> dict[str, Any]:
         "local gap": "rows of one client",
         "clients": data["clients"],
         "partition": data["partition"],
-        "rows": data["rows"],
+        "rows": ", ".join(f"{size:,} {part}" for part, size in data["rows"].items()),
         "label": data["label"],
         "attribute": data["attribute"],
         "seed": run.config["seed"],

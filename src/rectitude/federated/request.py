@@ -153,7 +153,11 @@ class Request:
                 raise ConfigError(f"There is no client '{name}'", where="--local", fix=f"Known: {known}")
         needed = self.min_clients or problem.n_clients
         if not 1 <= needed <= problem.n_clients:
-            raise ConfigError(f"{needed} of {problem.n_clients} clients cannot be needed", where="--min-clients")
+            raise ConfigError(
+                f"{needed} of {problem.n_clients} clients cannot be needed",
+                where="--min-clients",
+                fix=f"Give 1 to {problem.n_clients}",
+            )
         main = Stage(self.method, settings.model_dump(mode="json"))
         stages: tuple[Stage, ...] = (main,)
         if find(self.method).stage == "post":

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
@@ -171,11 +172,10 @@ def in_process(
         InfeasibleError: The tolerances cannot be kept.
         MissingExtraError: Flower is not installed.
     """
-    try:
-        from rectitude.federated.app import Coordinator, client_app
-        from rectitude.federated.grid import LocalGrid
-    except ImportError as error:
-        raise MissingExtraError("flwr", "fed", "A federation") from error
+    require("in-process")
+    from rectitude.federated.app import Coordinator, client_app
+    from rectitude.federated.grid import LocalGrid
+
     parties = []
     for data in clients:
         kept = workplace.kept_by(data.index) if workplace is not None else {}
@@ -193,6 +193,18 @@ def _personal(store: Any, plan: Plan) -> dict[int, Arrays]:
     return {stage: store.get(f"personal/{stage}") for stage in range(len(plan.stages))}
 
 
+def require(engine: Engine) -> None:
+    """Look for what an engine needs before anything is written.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    if find_spec("flwr") is None:
+        raise MissingExtraError("flwr", "fed", "A federation")
+    if engine == "simulation" and find_spec("ray") is None:
+        raise MissingExtraError("ray", "fed-sim", "Flower's simulation")
+
+
 def carry_out(
     engine: Engine,
     plan: Plan,
@@ -208,6 +220,7 @@ def carry_out(
         FederationError: Too few clients took part in a round.
         MissingExtraError: What the engine needs is not installed.
     """
+    require(engine)
     if engine == "in-process":
         done = in_process(plan, clients, workplace=workplace, announce=announce, watch=watch)
         filed = workplace.personal(plan)  # of clients that ran elsewhere before, where there are such

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rectitude.core.errors import MissingExtraError
 from rectitude.federated.app import Progress
 from rectitude.federated.contracts import FederationError
 from rectitude.federated.flower import ENDED, EVENTS, apps_in, outcome
@@ -38,16 +37,15 @@ def simulate(plan: Plan, workplace: Workplace, *, announce: Callable[[str], None
         announce: Told afterwards of clients that failed.
 
     Raises:
-        MissingExtraError: Ray is not installed.
         FederationError: Ray did not start, or too few clients took part.
     """
-    if find_spec("ray") is None:
-        raise MissingExtraError("ray", "fed-sim", "Flower's simulation")
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     from flwr.simulation import run_simulation
 
-    (workplace.folder / ENDED).unlink(missing_ok=True)
+    logging.getLogger("flwr").setLevel(logging.ERROR)  # it tells people to use other commands than this one
+    for stale in (ENDED, EVENTS):
+        (workplace.folder / stale).unlink(missing_ok=True)
     server, client = apps_in(workplace.folder.resolve())
     with _ray(workplace.folder.resolve() / "ray.log"):
         try:
@@ -80,9 +78,10 @@ def _ray(log: Path) -> Iterator[None]:
         until = time.monotonic() + _STARTING
         while True:
             try:
+                socket.create_connection((HOST, ports["port"])).close()  # Ray would complain by itself
                 ray.init(address=f"{HOST}:{ports['port']}", logging_level=logging.ERROR, log_to_driver=False)
                 break
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 if started.poll() is not None or time.monotonic() > until:
                     raise FederationError(
                         f"Ray did not start: {last_words(log)}", where=str(log), fix="Use --engine in-process"
