@@ -4,8 +4,8 @@
 
 Everything runs in one process, so that its CPU clock sees all of a round: server, Flower's messages, masks, clients. A
 round's CPU is divided by the clients. Of it are told apart: the method at a client (its reply alone), and what Flower
-needs for a round that says nothing (two Message objects, their records with one array of 24 bytes and one word each,
-and the dispatch of its ClientApp). The rest is ours: masks, packing, checks, the server's sums and its step.
+needs for a round that says nothing (two Message objects, their records with 24 bytes and one word each, and the
+dispatch of its ClientApp). The rest is ours: masks, packing, checks, the server's sums and its step.
 
 Medians over rounds; of ``REPEATS`` runs the least, because whatever else the machine does only adds.
 """
@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from rectitude.federated.app import Coordinator, client_app
@@ -101,12 +101,10 @@ def seconds_of(federation: Any, stages: tuple[Stage, ...]) -> dict[tuple[int, st
 
 def empty_round(n_clients: int) -> float:
     """CPU seconds per client of a round in which Flower's objects are made and nothing is said or done."""
-    app, word = ClientApp(), np.zeros(3).tobytes()
+    app, numbers = ClientApp(), np.zeros(3).tobytes()
 
     def content() -> RecordDict:
-        held = ArrayRecord()
-        held["x"] = Array("float64", (3,), "raw", word)
-        return RecordDict({"arrays": held, "order": ConfigRecord({"cpu": 0.0})})
+        return RecordDict({"message": ConfigRecord({"arrays": numbers, "cpu": 0.0})})
 
     @app.train()  # type: ignore[untyped-decorator]
     def answer(message: Message, _: Any) -> Message:

@@ -322,6 +322,8 @@ def _messages(run: ReportInput) -> list[Markup]:
 def _cost(run: ReportInput) -> list[Markup]:
     rows = []
     for name, stage in run.summary["stages"].items():
+        if not stage["exchanges"]:  # probabilities that were given
+            continue
         rows.append(
             (
                 find(name).title,
