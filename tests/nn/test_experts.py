@@ -34,7 +34,7 @@ def test_a_masked_pass_is_a_pass_with_one_modality_replaced(how: str) -> None:
     for hidden in range(2):
         replaced = content.clone()
         replaced[hidden] = content[hidden].mean(0) if how == "mean" else 0.0
-        torch.testing.assert_close(masked[hidden], experts(replaced), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(masked[:, hidden], experts(replaced), rtol=1e-4, atol=1e-6)
 
 
 def test_noise_is_drawn_for_every_expert_and_pass_and_never_touches_what_is_kept() -> None:
@@ -44,15 +44,15 @@ def test_noise_is_drawn_for_every_expert_and_pass_and_never_touches_what_is_kept
     with torch.no_grad():
         experts.inner[0].zero_()  # nobody listens to the first modality
     whole, masked = experts.passes(content)
-    torch.testing.assert_close(masked[0], whole)
-    assert not torch.allclose(masked[1], whole)
+    torch.testing.assert_close(masked[:, 0], whole)
+    assert not torch.allclose(masked[:, 1], whole)
 
 
 def test_the_losses_are_the_papers_for_two_modalities() -> None:
     experts = made()
-    whole, masked = torch.randn(4, 5, 6), torch.randn(2, 4, 5, 6)
+    whole, masked = torch.randn(4, 5, 6), torch.randn(4, 2, 5, 6)
     losses = experts.losses(whole, masked, margin=0.3)
-    hide_text, hide_image = masked
+    hide_text, hide_image = masked.unbind(1)
 
     def cos(one: Tensor, other: Tensor) -> Tensor:
         return (one * other).sum(1) / one.norm(dim=1) / other.norm(dim=1)
@@ -76,6 +76,14 @@ def test_distances() -> None:
     one, other = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 2.0]])
     assert distance("cosine", one, other).item() == pytest.approx(1 - 0.8)
     assert distance("euclidean", one, other).item() == pytest.approx(13**0.5)
+
+
+def test_the_gradient_of_a_cosine_is_right() -> None:
+    torch.manual_seed(0)
+    one = torch.randn(3, 1, 4, 5, dtype=torch.float64, requires_grad=True)
+    other = torch.randn(3, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(1 - distance("cosine", one, other), F.cosine_similarity(one, other, dim=-1))
+    assert torch.autograd.gradcheck(lambda *pair: distance("cosine", *pair), (one, other))
 
 
 def test_experts_can_be_left_out() -> None:
@@ -120,7 +128,7 @@ def test_each_loss_makes_its_expert_what_it_is_called_and_no_two_alike() -> None
     experts = trained(content)
     torch.manual_seed(3)
     whole, masked = experts.passes(content)
-    likeness = F.cosine_similarity(whole[None], masked, dim=-1).mean(2).detach()  # [hidden modality, expert]
+    likeness = F.cosine_similarity(whole[:, None], masked, dim=-1).mean(2).T.detach()  # [hidden modality, expert]
     image, text, synergy, redundancy = range(4)
     assert likeness[text - 0, image] > likeness[0, image] + 0.2  # the image expert does not care when text is hidden
     assert likeness[0, text] > likeness[1, text] + 0.2

@@ -24,12 +24,34 @@ MaskWith = Literal["noise", "mean", "zero"]
 SYNERGY, REDUNDANCY = "synergy", "redundancy"
 
 
+class _Cosine(torch.autograd.Function):
+    """Cosines whose gradient is written down: of few rows, many small operations cost more than their arithmetic."""
+
+    @staticmethod
+    def forward(ctx: Any, one: Tensor, other: Tensor) -> Tensor:
+        """Cosines of the rows of two tensors, the first of which may be repeated along dimensions where it has one."""
+        lengths, other_lengths = (x.square().sum(-1, keepdim=True).sqrt_().clamp_(min=1e-6) for x in (one, other))
+        scale = (lengths * other_lengths).reciprocal_()
+        cosines = (one * other).sum(-1, keepdim=True).mul_(scale)
+        ctx.save_for_backward(one, other, lengths, other_lengths, scale, cosines)
+        return cosines.squeeze(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """d cos / d x = (y / |y| - cos · x / |x|) / |x|, and the same for y."""
+        one, other, lengths, other_lengths, scale, cosines = ctx.saved_tensors
+        pull, push = gradient[..., None] * scale, gradient[..., None] * cosines
+        to_one = (pull * other).sum_to_size(one.shape)
+        to_one.addcmul_((push / lengths.square()).sum_to_size(lengths.shape), one, value=-1)
+        return to_one, (pull * one).addcmul_(push / other_lengths.square(), other, value=-1)
+
+
 def distance(kind: Distance, one: Tensor, other: Tensor) -> Tensor:
-    """[…, N], between the rows of two […, N, d]: 1 - cosine, or the Euclidean length of the difference."""
+    """Between the rows of two tensors [..., d]: 1 - cosine, or the Euclidean length of the difference."""
     if kind == "cosine":
-        lengths = one.norm(dim=-1) * other.norm(dim=-1)
-        likeness: Tensor = (one * other).sum(-1) / lengths.clamp(min=1e-8)
-        return 1 - likeness
+        apply: Callable[..., Tensor] = _Cosine.apply
+        return 1 - apply(one, other)
     return (one - other).square().sum(-1).add(1e-14).sqrt()
 
 
@@ -40,21 +62,28 @@ class _Mix(torch.autograd.Function):
     def forward(ctx: Any, outputs: Tensor, weights: Tensor, place: Tensor) -> Tensor:
         """[P, d]."""
         ctx.save_for_backward(outputs, weights, place)
-        mixed = weights.new_zeros(len(place), outputs.shape[2])
-        for expert in range(len(outputs)):
-            mixed.addcmul_(outputs[expert].index_select(0, place), weights[expert, :, None])
-        return mixed
+        n_experts, n_items, width = outputs.shape
+        rows = place[:, None] + n_items * torch.arange(n_experts, device=place.device)
+        return F.embedding_bag(rows, outputs.view(-1, width), mode="sum", per_sample_weights=weights.T.contiguous())
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        """One expert at a time."""
+        """To an output: the weighted gradients where its item stands. To a weight: an inner product."""
         outputs, weights, place = ctx.saved_tensors
-        to_outputs, to_weights = torch.zeros_like(outputs), torch.empty_like(weights)
-        for expert in range(len(outputs)):
-            torch.sum(outputs[expert].index_select(0, place).mul_(gradient), 1, out=to_weights[expert])
-            to_outputs[expert].index_add_(0, place, gradient * weights[expert, :, None])
-        return to_outputs, to_weights, None
+        n_experts, n_items, _ = outputs.shape
+        order = place.argsort()  # positions, those of an item together
+        ends = place.bincount(minlength=n_items).cumsum(0)
+        starts = F.pad(ends[:-1], (1, 0)) + len(place) * torch.arange(n_experts, device=place.device)[:, None]
+        to_outputs = F.embedding_bag(
+            order.repeat(n_experts),
+            gradient,
+            starts.flatten(),
+            mode="sum",
+            per_sample_weights=weights.index_select(1, order).flatten(),
+        )
+        to_weights = [(table.index_select(0, place).mul_(gradient)).sum(1) for table in outputs]
+        return to_outputs.view_as(outputs), torch.stack(to_weights), None
 
 
 def mix(outputs: Tensor, weights: Tensor, place: Tensor) -> Tensor:
@@ -82,6 +111,8 @@ class InteractionExperts(nn.Module):
         left_out: Experts not to have, by name: a modality's, ``synergy`` or ``redundancy``.
     """
 
+    taken: Tensor
+
     def __init__(self, modalities: Sequence[str], width: int, hidden: int, left_out: Sequence[str] = ()) -> None:
         super().__init__()
         self.modalities = tuple(modalities)
@@ -91,46 +122,49 @@ class InteractionExperts(nn.Module):
         self.inner_bias = nn.Parameter(torch.zeros(n_experts, 1, hidden))
         self.outer = nn.Parameter(torch.empty(n_experts, hidden, width))
         self.outer_bias = nn.Parameter(torch.zeros(n_experts, 1, width))
+        # What is summed to a hidden layer, by pass: all modalities, or all but one and what stands for that one.
+        hidden_one = torch.eye(n_modalities)
+        taken = torch.cat([torch.ones(1, n_modalities), 1 - hidden_one]), F.pad(hidden_one, (0, 0, 1, 0))
+        self.register_buffer("taken", torch.cat(taken, 1), persistent=False)
         nn.init.normal_(self.inner, std=(n_modalities * width) ** -0.5)
         nn.init.normal_(self.outer, std=0.02 * hidden**-0.5 * 2)  # outputs start as small as item embeddings
 
-    def _parts(self, content: Tensor) -> Tensor:
-        """[M, E, N, h] from [M, N, d]: what each modality adds to the hidden layers."""
-        n_modalities, n_experts, width, hidden = self.inner.shape
-        weights = self.inner.permute(0, 2, 1, 3).reshape(n_modalities, width, n_experts * hidden)
-        return torch.bmm(content, weights).view(n_modalities, -1, n_experts, hidden).permute(0, 2, 1, 3)
-
-    def _out(self, hidden: Tensor) -> Tensor:
-        """[E, N, d] from the sum of the parts, [E, N, h]."""
-        return torch.baddbmm(self.outer_bias, F.gelu(hidden + self.inner_bias), self.outer)
-
     def forward(self, content: Tensor) -> Tensor:
         """[E, N, d] from [M, N, d]."""
-        return self._out(self._parts(content).sum(0))
+        hidden = self.inner_bias.flatten()
+        for modality, weight in zip(content, self.inner.transpose(1, 2).flatten(2), strict=True):
+            hidden = torch.addmm(hidden, modality, weight)  # [N, E·h], the experts' side by side
+        return self._last(hidden.view(len(hidden), len(self.names), -1).transpose(0, 1))
+
+    def _last(self, hidden: Tensor) -> Tensor:
+        """[E, N, d] from what the first layers give, [E, N, h]."""
+        return torch.baddbmm(self.outer_bias, F.gelu(hidden), self.outer)
 
     def passes(self, content: Tensor, mask_with: MaskWith = "noise") -> tuple[Tensor, Tensor]:
         """The outputs on whole items and with each modality hidden in turn.
 
         Args:
-            content: [M, N, d], entries of about unit variance, which is also that of the noise.
+            content: [M, …, N, d], entries of about unit variance, which is also that of the noise.
             mask_with: ``noise`` drawn afresh for every expert and pass, the ``mean`` of the N items, or ``zero``.
 
         Returns:
-            [E, N, d] and [M, E, N, d].
+            [E, …, N, d] and [E, M, …, N, d].
         """
-        parts = self._parts(content)
-        whole = parts.sum(0)
+        n_modalities, n_experts, width, n_hidden = self.inner.shape
+        read = content.reshape(1, n_modalities, -1, width).expand(n_experts, -1, -1, -1)
+        first = self.inner.transpose(0, 1)
         if mask_with == "noise":
-            n_modalities, n_experts = self.inner.shape[:2]
-            noise = torch.randn(n_modalities, n_experts, *content.shape[1:], device=content.device)
-            instead = torch.matmul(noise, self.inner)
-        elif mask_with == "mean":
-            instead = parts.mean(2, keepdim=True)
+            read = torch.cat([read, torch.randn(read.shape, device=read.device)], 1)
+            parts = torch.matmul(read, torch.cat([first, first], 1))
         else:
-            instead = torch.zeros_like(parts[:, :, :1])
-        hidden = whole - parts + instead  # [M, E, N, h]
-        out = torch.matmul(F.gelu(hidden + self.inner_bias), self.outer) + self.outer_bias
-        return self._out(whole), out
+            own = torch.matmul(read, first)
+            mean = own.view(*own.shape[:2], *content.shape[1:-1], n_hidden).mean(-2, keepdim=True)
+            instead = mean.expand(-1, -1, *content.shape[1:-1], -1).reshape(own.shape)
+            parts = torch.cat([own, instead if mask_with == "mean" else torch.zeros_like(own)], 1)
+        hidden = (self.taken @ parts.flatten(2)).view(n_experts, -1, n_hidden)
+        outputs = self._last(hidden + self.inner_bias).view(n_experts, 1 + n_modalities, *content.shape[1:])
+        whole, masked = outputs.split((1, n_modalities), 1)
+        return whole.squeeze(1), masked
 
     def losses(
         self, whole: Tensor, masked: Tensor, *, margin: float = 0.3, kind: Distance = "cosine"
@@ -143,21 +177,21 @@ class InteractionExperts(nn.Module):
 
         Args:
             whole: [E, N, d].
-            masked: [M, E, N, d].
+            masked: [E, M, N, d].
             margin: Of the triplets.
             kind: Distance of the triplets.
 
         Returns:
             [N] for each expert's name.
         """
-        moved = distance(kind, whole, masked)  # [M, E, N], by hiding a modality
-        likeness = 1 - (moved if kind == "cosine" else distance("cosine", whole, masked)).mean(0)
+        moved = distance(kind, whole.unsqueeze(1), masked)  # [E, M, N], by hiding a modality
+        turned = moved if kind == "cosine" else distance("cosine", whole.unsqueeze(1), masked)
         found = {}
-        for place, name in enumerate(self.names):
+        for name, by_hiding, angle in zip(self.names, moved.unbind(), turned.unbind(), strict=True):
             if name in (SYNERGY, REDUNDANCY):
-                found[name] = likeness[place] if name == SYNERGY else 1 - likeness[place]
+                found[name] = 1 - angle.mean(0) if name == SYNERGY else angle.mean(0)
                 continue
-            own = self.modalities.index(name)
-            others = [other for other in range(len(self.modalities)) if other != own]
-            found[name] = F.relu(margin + moved[others, place] - moved[own, place]).mean(0)
+            others = list(by_hiding.unbind())
+            own = others.pop(self.modalities.index(name))
+            found[name] = torch.stack([F.relu(margin + other - own) for other in others]).mean(0)
         return found

@@ -141,19 +141,32 @@ class Fusion(nn.Module):
         self.experts = experts if experts.names else None
         gated = config.adaptive and len(experts.names) > 1
         self.gate = Gate(len(experts.names), width, config) if gated else None
+        self.known: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def contents(self, features: Tensor, path: int) -> tuple[Tensor, Tensor]:
         """Projected content [M, N, d] from [M, N, n_content + 1], as it is added and as experts read it."""
         projected = torch.bmm(features, self.project[path])
         return projected, F.layer_norm(projected, projected.shape[-1:], eps=1e-12)
 
+    def occurring(self, inputs: Tensor, features: Tensor, n_items: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The ids that occur [U], their content [M, U, n_content + 1], and which of them stands where.
+
+        Looked up once for all who ask about the same batch. Paddings follow up to a multiple of 128 ids: products of
+        matrices on a CPU compile a kernel for each shape they meet, which costs more than a product of this size.
+        """
+        if self.known is None or self.known[0] is not inputs:
+            items, place = inputs.unique(return_inverse=True)
+            items = F.pad(items, (0, -len(items) % 128), value=n_items)
+            self.known = inputs, items, rows(features, items), place
+        return self.known[1:]
+
     def mixed(
         self, embedded: Tensor, inputs: Tensor, features: Tensor, n_items: int, path: int, *, causal: bool
     ) -> Tensor:
         """What is added to the embeddings, [B, L, d], nothing where there is no item."""
-        items, place = inputs.unique(return_inverse=True)
+        _, content, place = self.occurring(inputs, features, n_items)
         real = inputs < n_items
-        projected, read = self.contents(features[:, items], path)
+        projected, read = self.contents(content, path)
         shortcut = projected.sum(0) if self.config.shortcut else torch.zeros_like(projected[0])
         added = shortcut.index_select(0, place.flatten()).view_as(embedded)  # nothing where there is no content
         if self.experts is None:
@@ -162,16 +175,14 @@ class Fusion(nn.Module):
             weights, outputs = self._of_sequences(self.experts, embedded, place, real, read)
             return added + (weights[..., None] * outputs).sum(0)[:, None] * real[..., None]
         outputs = self.experts(read)  # [E, U, d]
-        weights = self._weights(embedded, place, real, outputs, causal=causal)
-        if not bool(real.all()):
-            weights = weights * real
+        weights = self._weights(embedded, place, real, outputs, causal=causal) * real
         return added + mix(outputs, weights.flatten(1), place.flatten()).view_as(embedded)
 
     def weights(self, embedded: Tensor, inputs: Tensor, features: Tensor, n_items: int, *, causal: bool) -> Tensor:
         """Expert weights [B, L, E], rows summing to one."""
-        items, place = inputs.unique(return_inverse=True)
+        _, content, place = self.occurring(inputs, features, n_items)
         real = inputs < n_items
-        _, read = self.contents(features[:, items], 0)
+        _, read = self.contents(content, 0)
         if self.experts is None:
             raise ConfigError("There are no experts whose weights could be told", where="left_out")
         if self.config.granularity == "sequence":
@@ -183,8 +194,8 @@ class Fusion(nn.Module):
         """[E, B, L]."""
         if self.gate is None:
             return outputs.new_full((len(outputs), *place.shape), 1 / len(outputs))
-        person = preference(embedded, real, self.config.preference if causal else "sequence-mean")
-        weights: Tensor = self.gate(outputs, place, person if self.config.preference != "none" else None)
+        kind = self.config.preference if causal else "sequence-mean"
+        weights: Tensor = self.gate(outputs, place, embedded, real, kind)
         return weights
 
     def _of_sequences(
@@ -197,12 +208,14 @@ class Fusion(nn.Module):
         )  # [M, B, d]
         outputs = experts(means)
         if self.gate is None:
-            weights = outputs.new_full(outputs.shape[:2], 1 / len(outputs))
-        else:
-            person = preference(embedded, real, "sequence-mean") if self.config.preference != "none" else None
-            rows = torch.arange(outputs.shape[1], device=place.device)[:, None]
-            weights = self.gate(outputs, rows, person)[:, :, 0]
-        return weights, outputs
+            return outputs.new_full(outputs.shape[:2], 1 / len(outputs)), outputs
+        rows = torch.arange(outputs.shape[1], device=place.device)[:, None]
+        return self.gate(outputs, rows, embedded, real, "sequence-mean")[:, :, 0], outputs
+
+
+def rows(features: Tensor, items: Tensor) -> Tensor:
+    """[M, U, w] of [M, I, w]; a look-up along the second dimension takes several times as long."""
+    return torch.stack([table.index_select(0, items) for table in features])
 
 
 def preference(embedded: Tensor, real: Tensor, kind: str) -> Tensor:
@@ -246,26 +259,29 @@ class Gate(nn.Module):
         self.dropout = config.gate_dropout
         self.temperature = config.temperature
 
-    def forward(self, outputs: Tensor, place: Tensor, person: Tensor | None) -> Tensor:
+    def forward(self, outputs: Tensor, place: Tensor, embedded: Tensor, real: Tensor, kind: str) -> Tensor:
         """Weights [E, B, L].
 
         Args:
             outputs: [E, U, d] of the experts.
             place: int64 [B, L], which of the U stands where.
-            person: [B, L or 1, d].
+            embedded: [B, L, d], of what the person chose.
+            real: bool [B, L], where there is an item.
+            kind: Of the :func:`preference`.
         """
-        n_experts, n_unique, width = outputs.shape
-        by_item = self.of_item(outputs.transpose(0, 1).reshape(n_unique, n_experts * width))
+        n_experts, _, width = outputs.shape
+        by_expert = self.of_item.weight.view(-1, n_experts, width).permute(1, 2, 0)  # [E, d, h]
+        by_item = torch.bmm(outputs, by_expert).sum(0) + self.of_item.bias
         hidden = by_item.index_select(0, place.flatten()).view(*place.shape, -1)
-        if self.of_person is not None and person is not None:
-            hidden = hidden + self.of_person(person)
+        if self.of_person is not None:  # the mean of projections costs less than the projection of means
+            hidden = hidden + preference(self.of_person(embedded), real, kind)
         hidden = F.gelu(hidden)
         if self.training and self.dropout:  # the same units for all positions of a sequence
             kept = torch.rand(len(hidden), 1, hidden.shape[2], device=hidden.device) >= self.dropout
             hidden = hidden * (kept / (1 - self.dropout))
-        logits = self.out(hidden).permute(2, 0, 1)
         # over the first dimension: a softmax over rows of four numbers takes ten times as long
-        return torch.softmax(logits.contiguous() / self.temperature, dim=0)
+        logits = torch.addmm(self.out.bias[:, None], self.out.weight, hidden.flatten(0, 1).T)
+        return torch.softmax(logits / self.temperature, dim=0).view(-1, *place.shape)
 
 
 class PRISM(SequentialRecommender):
@@ -315,6 +331,7 @@ class PRISM(SequentialRecommender):
         self.backbone.prepare(train, content)
         for place, matrix in enumerate(take(content, self.config.modalities, self.n_items, title=self.title)):
             self.features[place, : self.n_items] = principal(matrix, self.config.n_content).to(self.device)
+        self.fusion.known = None
 
     def batches(self, train: Histories) -> SequenceBatches:
         """The backbone's."""
@@ -327,25 +344,26 @@ class PRISM(SequentialRecommender):
     def interaction_losses(self, inputs: Tensor) -> dict[str, Tensor]:
         """Weighted interaction losses on items of a batch that have all modalities; mean over paths and items."""
         config = self.config
-        weights = {SYNERGY: config.synergy_weight, REDUNDANCY: config.redundancy_weight}
+        weights = {
+            "unique": config.unique_weight,
+            SYNERGY: config.synergy_weight,
+            REDUNDANCY: config.redundancy_weight,
+        }
         experts = self.fusion.experts
-        if experts is None or not any((config.unique_weight, *weights.values())):
+        if experts is None or not any(weights.values()):
             return {}
-        items = inputs[inputs < self.n_items].unique()
-        items = items[~self.features[:, items, -1].any(0)]
+        items, content, _ = self.fusion.occurring(inputs, self.features, self.n_items)
+        items = ((items < self.n_items) & ~content[..., -1].any(0)).nonzero().squeeze(1)
         if config.n_masked and len(items) > config.n_masked:
             items = items[torch.randperm(len(items), device=items.device)[: config.n_masked]]
-        terms: dict[str, Tensor] = {}
-        n_paths = self.backbone.n_paths
-        for path in range(n_paths):
-            _, read = self.fusion.contents(self.features[:, items], path)
-            outputs = experts.passes(read, config.mask_with)
-            for name, values in experts.losses(*outputs, margin=config.margin, kind=config.distance).items():
-                key = name if name in weights else "unique"
-                share = weights.get(name, config.unique_weight) / (max(1, len(items)) * n_paths)
-                if share:
-                    terms[key] = terms.get(key, values.new_zeros(())) + share * values.sum()
-        return terms
+        features = rows(content, items)
+        read = torch.stack([self.fusion.contents(features, path)[1] for path in range(self.backbone.n_paths)], 1)
+        outputs = experts.passes(read, config.mask_with)
+        found: dict[str, list[Tensor]] = {}
+        for name, values in experts.losses(*outputs, margin=config.margin, kind=config.distance).items():
+            found.setdefault(name if name in (SYNERGY, REDUNDANCY) else "unique", []).append(values)
+        n_summed = max(1, len(items) * self.backbone.n_paths)
+        return {name: weights[name] / n_summed * torch.stack(v).sum() for name, v in found.items() if weights[name]}
 
     def states(self, inputs: Tensor) -> Tensor:
         """Int64 [B, L] to [B, L, d], by the backbone."""
