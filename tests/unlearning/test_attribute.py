@@ -159,7 +159,8 @@ def test_what_was_interrupted_goes_on_to_the_same_bits(tmp_path: Path) -> None:
         if row["step"] == 50:
             raise Stop
 
-    config = UnlearningConfig(steps=60, check_every=10, most=40, tolerance=1e-9)  # a new deal after step 40
+    # A new deal after step 40, and steps so small that it does not end before.
+    config = UnlearningConfig(steps=60, check_every=10, most=40, start="trained", learning_rate=1e-3)
     kept: dict[str, Any] = {"checkpoint": tmp_path / "state.safetensors", "identity": {"a": 1}}
     whole, train = leaking()
     unlearn(whole, [Target("g", LABELS)], train, config)
@@ -216,6 +217,24 @@ def test_looks_are_at_every_representation_and_end_it_at_chance() -> None:
     assert {name.split(",")[0] for name in told} == {"g from gmf", "g from mlp", "g from all"}
     assert last["worst"] == pytest.approx(max(abs(value - 0.5) for value in told.values()))
     assert last["worst"] <= 0.12
+
+
+def test_it_ends_where_so_few_people_cannot_be_told_from_chance() -> None:
+    model, train = leaking()
+    done = unlearn(model, [Target("g", LABELS)], train, UnlearningConfig(**QUICK | {"steps": 120}, tolerance=1e-9))
+    assert done.stopped == "attacker"
+    assert 1e-9 < done.trace[-1]["worst"] <= 2 * np.sqrt(0.25 / N)
+
+
+def test_nothing_but_the_tables_is_touched_and_gradients_are_as_before() -> None:
+    model, train = leaking("neumf")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    wanted = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    unlearn(model, [Target("g", LABELS)], train, UnlearningConfig(**QUICK))
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"gmf_users.weight", "mlp_users.weight"}
+    assert {name: parameter.requires_grad for name, parameter in model.named_parameters()} == wanted
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_coordinates_that_are_all_but_constant_tell_nothing_afterwards() -> None:

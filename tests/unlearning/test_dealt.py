@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rectitude.unlearning.dealt import N_DEALS, N_KERNELS, Dealt
+from rectitude.unlearning.dealt import N_DEALS, N_KERNELS, Dealt, _frequencies, mean_features
 from rectitude.unlearning.distinguishability import bandwidth, kernel, mmd2
 
 
@@ -27,6 +27,34 @@ def test_random_features_are_the_kernels() -> None:
     found = view.features @ view.features.T / (view.features.shape[1] / 2)
     torch.testing.assert_close(found, exact, atol=0.12, rtol=0)
     assert float((found - exact).abs().mean()) < 0.02
+
+
+def test_mean_features_and_their_gradient_are_those_of_plain_cosines_and_sines() -> None:
+    x, _ = people(n=50, d=7)
+    frequencies = _frequencies(7, 9, bandwidth(x), torch.Generator().manual_seed(1))
+    wide, half = frequencies.split(9, 1)
+    plain = torch.cat([wide, half, 2 * wide, 2 * half, 4 * wide], 1)
+    weights = torch.randn(2, plain.shape[1], generator=torch.Generator().manual_seed(2))
+    gradients = []
+    for how in (lambda own: mean_features(own, frequencies), lambda own: means(own @ plain)):
+        own = x.clone().requires_grad_()
+        (how(own) * weights).sum().backward()
+        gradients.append(own.grad)
+    torch.testing.assert_close(mean_features(x, frequencies), means(x @ plain), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-3)
+
+
+def means(phases: torch.Tensor) -> torch.Tensor:
+    return torch.stack([phases.cos().mean(0), phases.sin().mean(0)])
+
+
+def test_kernels_weigh_less_after_a_start_that_left_less_to_tell() -> None:
+    x, labels = people(n=400, gap=3.0)
+    target = dealt(x, labels)
+    moved = x.clone()
+    moved[:, 0] -= 3.0 * labels
+    target.weigh({"users": moved})
+    assert target.views["users"].kernels.max() < 0.6
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
