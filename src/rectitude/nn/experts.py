@@ -23,6 +23,9 @@ MaskWith = Literal["noise", "mean", "zero"]
 
 SYNERGY, REDUNDANCY = "synergy", "redundancy"
 
+_ROWS_AT_ONCE = 1024
+"""Positions worked on together: few enough to stay in the cache."""
+
 
 class _Cosine(torch.autograd.Function):
     """Cosines whose gradient is written down: of few rows, many small operations cost more than their arithmetic."""
@@ -82,8 +85,12 @@ class _Mix(torch.autograd.Function):
             mode="sum",
             per_sample_weights=weights.index_select(1, order).flatten(),
         )
-        to_weights = [(table.index_select(0, place).mul_(gradient)).sum(1) for table in outputs]
-        return to_outputs.view_as(outputs), torch.stack(to_weights), None
+        to_weights = torch.empty_like(weights)
+        for start in range(0, len(place), _ROWS_AT_ONCE):
+            block = slice(start, start + _ROWS_AT_ONCE)
+            for table, into in zip(outputs, to_weights, strict=True):
+                torch.sum(table.index_select(0, place[block]).mul_(gradient[block]), 1, out=into[block])
+        return to_outputs.view_as(outputs), to_weights, None
 
 
 def mix(outputs: Tensor, weights: Tensor, place: Tensor) -> Tensor:

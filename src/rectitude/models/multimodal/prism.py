@@ -167,16 +167,18 @@ class Fusion(nn.Module):
         _, content, place = self.occurring(inputs, features, n_items)
         real = inputs < n_items
         projected, read = self.contents(content, path)
-        shortcut = projected.sum(0) if self.config.shortcut else torch.zeros_like(projected[0])
-        added = shortcut.index_select(0, place.flatten()).view_as(embedded)  # nothing where there is no content
-        if self.experts is None:
-            return added
-        if self.config.granularity == "sequence":
+        shortcut = projected.sum(0)  # nothing where there is no content
+        if self.experts is None or self.config.granularity == "sequence":
+            added = shortcut.index_select(0, place.flatten()).view_as(embedded) * self.config.shortcut
+            if self.experts is None:
+                return added
             weights, outputs = self._of_sequences(self.experts, embedded, place, real, read)
             return added + (weights[..., None] * outputs).sum(0)[:, None] * real[..., None]
         outputs = self.experts(read)  # [E, U, d]
         weights = self._weights(embedded, place, real, outputs, causal=causal) * real
-        return added + mix(outputs, weights.flatten(1), place.flatten()).view_as(embedded)
+        if self.config.shortcut:
+            outputs = outputs + shortcut  # weights sum to one: what is added to every output is added once
+        return mix(outputs, weights.flatten(1), place.flatten()).view_as(embedded)
 
     def weights(self, embedded: Tensor, inputs: Tensor, features: Tensor, n_items: int, *, causal: bool) -> Tensor:
         """Expert weights [B, L, E], rows summing to one."""
