@@ -124,14 +124,18 @@ def empty_round(n_clients: int) -> float:
 
 def main() -> None:
     federation = federation_of("adult", partition="dirichlet:0.5", seed=0)
-    empty = 1e6 * empty_round(len(federation.clients))
+    runs, silent = defaultdict(list), []
+    for _ in range(REPEATS):  # by turns: the machine's speed changes from minute to minute
+        silent.append(empty_round(len(federation.clients)))
+        for label, settings in BASES.items():
+            stages = (Stage("fedavg", settings), *(Stage("fedfact-post", own, 0, name) for name, own in POSTS.items()))
+            runs[label].append(seconds_of(federation, stages))
+    empty = 1e6 * min(silent)
     heads = "base model, batch", "FedAvg round", "post", "whole round", "of it the method", "Flower, empty", "ours"
     print(f"| {' | '.join(heads)} | whole round, as once counted |")
     print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
-    for label, settings in BASES.items():
-        stages = (Stage("fedavg", settings), *(Stage("fedfact-post", own, 0, name) for name, own in POSTS.items()))
-        runs = [seconds_of(federation, stages) for _ in range(REPEATS)]
-        spent = {key: 1e6 * np.array([run[key] for run in runs]) for key in runs[0]}  # [runs, rounds]
+    for label, found in runs.items():
+        spent = {key: 1e6 * np.array([run[key] for run in found]) for key in found[0]}  # [runs, rounds]
         least = {key: float(np.median(each.min(axis=0))) for key, each in spent.items()}
         once = {key: float(np.median(each, axis=1).min()) for key, each in spent.items()}
         training = 0, "train", "whole"
@@ -141,7 +145,7 @@ def main() -> None:
             parts = least[key], alone, empty, least[key] - alone - empty
             told = " | ".join(f"{part:.0f} µs ({part / least[training]:.1%})" for part in parts)
             before = f"{once[key]:.0f} µs ({once[key] / once[training]:.1%})"
-            print(f"| {label} | {least[training] / 1000:.2f} ms | {name} | {told} | {before} |", flush=True)
+            print(f"| {label} | {least[training] / 1000:.2f} ms | {name} | {told} | {before} |")
 
 
 if __name__ == "__main__":
