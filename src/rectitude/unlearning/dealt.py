@@ -159,7 +159,7 @@ class Dealt:
 
     def _kernels(self, features: Tensor) -> Tensor:
         """float [N_KERNELS]: the share of each kernel's discrepancy that chance does not explain."""
-        excess: Tensor = self._excess(features, [self.labels])[0].clamp(min=0.0)
+        excess = self._excess(features, [self.labels])[0].clamp(min=0.0)
         return excess / (1 + excess)
 
     def _excess(self, features: Tensor, deals: Sequence[Tensor]) -> Tensor:
@@ -208,9 +208,10 @@ def _frequencies(d: int, count: int, width: Tensor, generator: torch.Generator) 
     """
     blocks = torch.linalg.qr(torch.randn(-(-2 * count // d), d, d, generator=generator)).Q
     lengths = torch.randn(d, 2 * count, generator=generator).norm(dim=0)
-    frequencies = (blocks.transpose(0, 1).reshape(d, -1)[:, : 2 * count] * lengths).to(width.device)
+    frequencies: Tensor = (blocks.transpose(0, 1).reshape(d, -1)[:, : 2 * count] * lengths).to(width.device)
     widths = width * 2.0 ** (N_KERNELS - 1 - torch.arange(2, device=width.device)).repeat_interleave(count)
-    return frequencies * (2 / widths.clamp(min=1e-30)).sqrt()
+    scales = (2 / widths.clamp(min=1e-30)).sqrt()
+    return frequencies * scales
 
 
 def _waves(vectors: Tensor, frequencies: Tensor) -> list[tuple[Tensor, Tensor]]:
