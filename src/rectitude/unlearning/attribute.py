@@ -81,7 +81,7 @@ class UnlearningConfig(Settings):
     """Of d2d to chance: weight of the difference coordinate by coordinate, which trees see; usual range 0 to 1."""
     most: int = Field(256, ge=8)
     """People of each class drawn for a step of d2d to zero, half of those whose lists a step guards."""
-    steps: int = Field(200, ge=1)
+    steps: int = Field(240, ge=1)
     """Most steps; the validation attackers may end it sooner."""
     learning_rate: float = Field(0.03, gt=0)
     """Step size of Adam in normal scores of the original coordinates; usual range 0.005 to 0.05."""
@@ -91,7 +91,7 @@ class UnlearningConfig(Settings):
     """Lower-ranked items drawn per person that must stay below the list."""
     margin: float = Field(0.05, ge=0)
     """By how much one place must beat the next, in standard deviations of the listed scores."""
-    check_every: int = Field(50, ge=1)
+    check_every: int = Field(60, ge=1)
     """Steps between two looks of the validation attackers, over which the step size falls to nothing."""
     tolerance: float = Field(0.025, gt=0, lt=0.5)
     """How near chance every validation attacker must be to stop; two standard errors where those are more."""
