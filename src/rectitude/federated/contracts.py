@@ -31,6 +31,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -159,6 +160,11 @@ class Wire:
     kind: str
     down: tuple[Field, ...] = ()
     up: tuple[Field, ...] = ()
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """Names of the fields that every reply has."""
+        return tuple(declared.name for declared in self.up if not declared.name.endswith("*"))
 
 
 @dataclass(frozen=True)

@@ -250,7 +250,7 @@ class Party:
                 hidden[name] = array * declared.scale
             else:
                 sent[name] = np.asarray(array)
-        if missing := [field.name for field in wire.up if not field.name.endswith("*") and field.name not in reply]:
+        if missing := [name for name in wire.required if name not in reply]:
             raise FederationError(f"The reply lacks {', '.join(missing)}")
         return sent | self._masked(order, hidden) if hidden else sent
 

@@ -250,9 +250,9 @@ class DualServer:
         return optimality_gap(point, disparity, self.tolerance, self.bound)
 
     def _slope(self, point: Floats, disparity: Floats, along: Floats) -> float:
-        """Derivative of the penalised function along a direction."""
-        signs = np.where(point.ravel() == 0, np.sign(along), np.sign(point.ravel()))
-        return float((-disparity.ravel() + self.tolerance * signs) @ along)
+        """Derivative of the penalised function along a direction; plain numbers, as there are a handful."""
+        there = zip(point.ravel().tolist(), disparity.ravel().tolist(), along.tolist(), strict=True)
+        return sum([(math.copysign(self.tolerance, dual or step) - seen) * step for dual, seen, step in there])
 
 
 def _bfgs(model: Floats, s: Floats, y: Floats, *, rescale: bool) -> Floats:

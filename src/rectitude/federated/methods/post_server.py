@@ -126,7 +126,8 @@ class PostServer(ServerHalf):
 
     def _take_rates(self, combined: Combined) -> None:
         weights, *_ = self._constraints()
-        self.seen.append(np.einsum("cge,ge->ce", weights, combined.fields["rates"]) / np.asarray(self.totals).sum())
+        disparity = np.add.reduce(weights * combined.fields["rates"], axis=1)
+        self.seen.append(disparity / np.asarray(self.totals).sum())
         if self.config.local_tolerance is not None and not self.searching:
             self.out_of_reach = round(float(combined.fields["out_of_reach"]))
         self.round += 1
