@@ -125,6 +125,7 @@ def test_pictures_that_cannot_be_used_are_left_out_and_told(shop: Dataset, tmp_p
         "The picture cannot be read": 1,
     }
     assert {item for item, _ in made.examples} == {"i0", "i1", "i2"}
+    assert "The picture cannot be read: it is in no known format" in {reason for _, reason in made.examples}
     data = rectitude.load(shop.source["location"], content=[tmp_path / "content"])
     assert data.content["image"][shop.item_ids.index("i9")].tolist() == [9, 0, 0]
     again = CountingImage()

@@ -219,7 +219,7 @@ def missing_pictures(paths: Sequence[Path | None]) -> dict[int, str]:
         raise DataError(
             f"None of the {len(named)} pictures is there",
             where=str(named[0]),
-            fix="Say which folder the column's paths start from: --image-folder FOLDER",
+            fix="Give the folder that the column's paths start from: --image-folder FOLDER",
         )
     return faults
 

@@ -41,7 +41,7 @@ def open_picture(raw: bytes, where: str, side: int = SIDE) -> Any:
         BrokenPictureError: It is no picture, is cut off, or is too large.
     """
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingExtraError("PIL", "image", "Reading pictures") from error
     try:
@@ -53,7 +53,9 @@ def open_picture(raw: bytes, where: str, side: int = SIDE) -> Any:
             picture.draft("RGB", (2 * side, 2 * side))  # JPEG is decoded at a fraction of its size
             return picture.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BrokenPictureError(f"The picture cannot be read: {str(error).split(chr(10))[0]}", where=where) from error
+        unknown = isinstance(error, UnidentifiedImageError)  # its text names an address in memory
+        why = "it is in no known format" if unknown else str(error).split("\n")[0]
+        raise BrokenPictureError(f"The picture cannot be read: {why}", where=where) from error
 
 
 class ImageEncoder:
