@@ -252,7 +252,7 @@ class DualServer:
     def _slope(self, point: Floats, disparity: Floats, along: Floats) -> float:
         """Derivative of the penalised function along a direction; plain numbers, as there are a handful."""
         there = zip(point.ravel().tolist(), disparity.ravel().tolist(), along.tolist(), strict=True)
-        return sum([(math.copysign(self.tolerance, dual or step) - seen) * step for dual, seen, step in there])
+        return math.fsum([(math.copysign(self.tolerance, dual or step) - seen) * step for dual, seen, step in there])
 
 
 def _bfgs(model: Floats, s: Floats, y: Floats, *, rescale: bool) -> Floats:
