@@ -290,7 +290,7 @@ class PRISM(SequentialRecommender):
     """A sequential model whose item embeddings are joined by what experts make of the items' content.
 
     Items are scored by the backbone's embeddings, so an item nobody has chosen is not served by its content. Cost: the
-    backbone's step and about a quarter more.
+    backbone's step and about a quarter more, half where windows are short.
 
     Source: arXiv:2601.10944.
     """
