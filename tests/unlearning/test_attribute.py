@@ -245,6 +245,19 @@ def test_coordinates_that_are_all_but_constant_tell_nothing_afterwards() -> None
     assert len(model.users.weight[:, 7].unique()) == 1
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e-12, 1e6])
+def test_a_table_of_any_size_is_unlearnt_alike(scale: float) -> None:
+    found = []
+    for factor in (1.0, scale):
+        model, train = leaking()
+        with torch.no_grad():
+            model.users.weight.mul_(factor)
+        unlearn(model, [Target("g", LABELS)], train, UnlearningConfig(**QUICK, regulariser="l2"))
+        found.append(model.users.weight.detach().double() / factor)
+    assert accuracy(found[1]) == pytest.approx(accuracy(found[0]), abs=0.05)
+    torch.testing.assert_close(found[1], found[0], atol=0.05, rtol=0.05)
+
+
 def test_normal_scores_are_normal_and_come_back() -> None:
     table = torch.randn(300, 4, generator=torch.Generator().manual_seed(0)) ** 3
     table[:50, 0] = 0.25  # many at one place

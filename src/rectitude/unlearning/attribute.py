@@ -461,8 +461,12 @@ class NormalScores:
 
     def __init__(self, table: Tensor) -> None:
         n = len(table)
-        spread = table.std(0)
-        self.live = spread > 1e-4 * spread.median()
+        spread = table.double().std(0)
+        # A whole table may have shrunk to next to nothing, so the thresholds below are in its own unit.
+        self.unit = float(spread.median().clamp(min=1e-30))
+        self.live = spread > 1e-4 * self.unit
+        table = table / self.unit
+        spread = (spread / self.unit).to(table.dtype)
         self.mean = table.mean(0)
         spread = spread.clamp(min=1e-8)
         values = table.sort(0).values.T
@@ -478,11 +482,11 @@ class NormalScores:
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Normal scores, float [m, d] from [m, d]."""
-        return torch.where(self.live, _interpolated(vectors, self.values, self.scores), 0.0)
+        return torch.where(self.live, _interpolated(vectors / self.unit, self.values, self.scores), 0.0)
 
     def back(self, scores: Tensor) -> Tensor:
         """The vectors of these scores, with gradients."""
-        return torch.where(self.live, _interpolated(scores, self.scores, self.values), self.mean)
+        return self.unit * torch.where(self.live, _interpolated(scores, self.scores, self.values), self.mean)
 
 
 def _interpolated(points: Tensor, start: Tensor, end: Tensor) -> Tensor:
