@@ -160,7 +160,7 @@ def test_divergence_by_hand() -> None:
 
 # ---- unlearn -------------------------------------------------------------------------------------------------------
 
-QUICK = {"steps": 40, "check_every": 20, "learning_rate": 0.1}
+QUICK = {"steps": 40, "check_every": 20, "learning_rate": 0.1, "tolerance": 1e-6}
 
 
 @pytest.fixture(scope="module")

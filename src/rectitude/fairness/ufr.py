@@ -38,6 +38,8 @@ Choice = npt.NDArray[np.bool_]
 
 _FIRST = 64
 """Candidates that HiGHS is given first; eight times as many each time they do not settle it."""
+_ANSWERED = (0, 1, 2)
+"""What HiGHS says when it has an answer: optimal, out of time, infeasible."""
 _NEAR = 1e-9
 """Distance from the bound that counts as none, in shares of the sum of scores."""
 _SLACK = 1e-6
@@ -224,17 +226,27 @@ class _Programme:
         each = coo_array((direction, (np.unique(rows, return_inverse=True)[1], at)))
         coupled = coo_array((direction * self.apart[core])[None])
         none, now = np.zeros(each.shape[0]), self.apart[start].sum()
-        found = milp(
-            cost[core],
-            integrality=np.ones(len(rows), np.int64),
-            bounds=Bounds(0, 1),
-            constraints=LinearConstraint(
-                vstack([each, coupled]).tocsr(),
-                np.append(none, -self.epsilon - now),
-                np.append(none, self.epsilon - now),
-            ),
-            options={"time_limit": max(0.01, until - time.monotonic()), "mip_rel_gap": 0.0},
+        coupling = LinearConstraint(
+            vstack([each, coupled]).tocsr(),
+            np.append(none, -self.epsilon - now),
+            np.append(none, self.epsilon - now),
         )
+        for presolve in (True, False):  # its presolve fails on some small programmes that have no solution
+            found = milp(
+                cost[core],
+                integrality=np.ones(len(rows), np.int64),
+                bounds=Bounds(0, 1),
+                constraints=coupling,
+                options={
+                    "time_limit": max(0.01, until - time.monotonic()),
+                    "mip_rel_gap": 0.0,
+                    "presolve": presolve,
+                },
+            )
+            if found.status in _ANSWERED:
+                break
+        if found.status not in _ANSWERED:
+            raise NoChoiceError(f"the solver failed: {found.message}")
         if found.x is None:
             return None, found.status == 2
         chosen = start.copy()

@@ -93,8 +93,8 @@ class UnlearningConfig(Settings):
     """By how much one place must beat the next, in standard deviations of the listed scores."""
     check_every: int = Field(60, ge=1)
     """Steps between two looks of the validation attackers, over which the step size falls to nothing."""
-    tolerance: float = Field(0.025, gt=0, lt=0.5)
-    """How near chance every validation attacker must be to stop; two standard errors where those are more."""
+    tolerance: float | None = Field(None, gt=0, lt=0.5)
+    """How near chance every validation attacker must be to stop; null: 0.025, or two standard errors if more."""
     noise: float = Field(1.0, gt=0)
     """Of noise: its standard deviation in those of the vectors."""
 
@@ -246,7 +246,7 @@ class _Editor:
         self.kept = self._kept(seen) if config.regulariser != "l2" and config.weight > 0 else None
         if self.dealt and config.start == "aligned":
             self._align()
-        self.near = max(config.tolerance, *(self._errors(labels) for _, labels in self.targets))
+        self.near = config.tolerance or max(0.025, *(self._errors(labels) for _, labels in self.targets))
 
     # ---- losses --------------------------------------------------------------------------------------------------
 
