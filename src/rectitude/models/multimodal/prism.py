@@ -154,11 +154,12 @@ class Fusion(nn.Module):
         Looked up once for all who ask about the same batch. Paddings follow up to a multiple of 128 ids: products of
         matrices on a CPU compile a kernel for each shape they meet, which costs more than a product of this size.
         """
-        if self.known is None or self.known[0] is not inputs:
+        known = self.known
+        if known is None or known[0] is not inputs:
             items, place = inputs.unique(return_inverse=True)
             items = F.pad(items, (0, -len(items) % 128), value=n_items)
-            self.known = inputs, items, rows(features, items), place
-        return self.known[1:]
+            self.known = known = inputs, items, rows(features, items), place
+        return known[1:]  # not what another thread may have put in the attribute by now
 
     def mixed(
         self, embedded: Tensor, inputs: Tensor, features: Tensor, n_items: int, path: int, *, causal: bool
