@@ -183,6 +183,9 @@ def test_a_new_run_forgets_and_knows_its_parent(unlearnt: tuple[Run, dict[str, A
     assert made.config["remedies"][0]["attributes"] == ["gender"]
     report = (made.path / "report.html").read_text()
     assert "What did the remedy change?" in report
+    card = (made.path / "README.md").read_text()
+    assert "attribute unlearning (d2d) of gender" in card
+    assert "gender from stored vectors (users) 0." in card
     assert made.recommend("u3").items
     assert not made.path.with_name("less.unlearning").exists()
 

@@ -6,7 +6,7 @@ import shlex
 
 from rectitude.audit.findings import ReportInput, serves, verdict
 from rectitude.reporting.card import Card
-from rectitude.reporting.numbers import percent, with_interval
+from rectitude.reporting.numbers import number, percent, with_interval
 
 
 def recommender_card(run: ReportInput) -> str:
@@ -22,7 +22,7 @@ def recommender_card(run: ReportInput) -> str:
         metrics=run.summary,
         protocol=run.protocol,
         serves=[*serves(run), *_served(run)],
-        limits=[*_limits(run), *_found(run)],
+        limits=[*_limits(run), *_remedied(run), *_found(run)],
         usage=(
             ("Recommend to a person of the data", f"rectitude recommend {name} --user ID"),
             ("Recommend from a history", f"rectitude recommend {name} --history ID,ID,ID"),
@@ -42,6 +42,20 @@ def _served(run: ReportInput) -> list[str]:
     return [
         f"{run.activity_metric} for the {group.n:,} people with {group.label} in their history: {with_interval(group)}."
         for group in own
+    ]
+
+
+def _remedied(run: ReportInput) -> list[str]:
+    """What a remedy was for and what it changed; nothing for a run as it was trained."""
+    if not run.remedy:
+        return []
+    changes = [
+        f"{row['figure']} {number(row['before']['value'])} before and {number(row['after']['value'])} after"
+        for row in run.remedy["rows"]
+    ]
+    return [
+        f"Its stored vectors were edited after training: {run.remedy['remedy']} of "
+        f"{', '.join(run.remedy['attributes'])}. On the {run.remedy['fold']}ation fold: {'; '.join(changes)}."
     ]
 
 
