@@ -18,8 +18,9 @@ from rectitude.training.registry import new_method
 from rectitude.training.trainer import Trainer
 from rectitude.training.tuning import new_model
 from rectitude.unlearning.attackers import attack
-from rectitude.unlearning.attribute import NormalScores, Target, UnlearningConfig, unlearn
+from rectitude.unlearning.attribute import Target, UnlearningConfig, unlearn
 from rectitude.unlearning.distinguishability import u2u
+from rectitude.unlearning.normal_scores import NormalScores
 
 N, I = 120, 60  # noqa: E741
 LABELS = np.arange(N) % 2

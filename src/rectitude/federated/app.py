@@ -443,9 +443,7 @@ def _sum(arrays: Sequence[Array], declared: Field, *, masked: bool) -> Array:
 def _misfits(replies: Mapping[int, Arrays], message: Arrays, wire: Wire) -> dict[int, str]:
     """Why replies cannot be combined: undeclared or missing fields, other shapes than asked or usual, no numbers."""
     reasons: dict[int, str] = {}
-    forms = {
-        client: tuple(sorted((name, array.shape) for name, array in reply.items())) for client, reply in replies.items()
-    }
+    forms = {client: _form(reply) for client, reply in replies.items()}
     counted = Counter(forms.values())
     undeclared = {form: _undeclared(form, message, wire) for form in counted}  # as a rule there is one form only
     usual = counted.most_common(1)[0][0] if counted else ()

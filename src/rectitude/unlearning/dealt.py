@@ -25,7 +25,7 @@ NIPS 2007, algorithm 1; Yu et al., "Orthogonal Random Features", NIPS 2016. The 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -221,8 +221,9 @@ def _waves(vectors: Tensor, frequencies: Tensor) -> list[tuple[Tensor, Tensor]]:
     for _ in range(N_KERNELS // 2):
         cosines, sines = waves[-1]
         waves.append(((2 * cosines).mul_(cosines).sub_(1), (2 * sines).mul_(cosines)))
-    last = tuple(wave[:, : phases.shape[1] // 2] for wave in waves[-1])
-    return [*waves[:-1], last]  # type: ignore[list-item]
+    cosines, sines = waves.pop()
+    half = phases.shape[1] // 2
+    return [*waves, (cosines[:, :half], sines[:, :half])]
 
 
 def _features(vectors: Tensor, frequencies: Tensor) -> Tensor:
@@ -256,8 +257,8 @@ class _MeanFeatures(torch.autograd.Function):
 
 def mean_features(vectors: Tensor, frequencies: Tensor) -> Tensor:
     """Mean cosine and mean sine, float [2, N_KERNELS R] from [n, d] and [d, 2 R]; kernels from wide to narrow."""
-    found: Tensor = _MeanFeatures.apply(vectors, frequencies)  # type: ignore[no-untyped-call]
-    return found
+    apply: Callable[..., Tensor] = _MeanFeatures.apply
+    return apply(vectors, frequencies)
 
 
 def _sorted(vectors: Tensor) -> Tensor:
