@@ -100,6 +100,27 @@ def test_what_is_added_is_content_and_weighted_experts(granularity: str, tiny: D
     assert not added[0, 4].any()
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_items_can_be_scored_with_their_content(backbone: str, tiny: Dataset) -> None:
+    model = made(tiny.content, backbone, score_content=True)
+    query = Query.of_histories(Histories.from_rows([[3, 5, 7], [9, 8]]))
+    added = []
+    for path in range(model.backbone.n_paths):
+        projected, read = model.fusion.contents(model.features[:, :N_ITEMS], path)
+        assert model.fusion.experts is not None
+        added.append(projected.sum(0) + model.fusion.experts(read).mean(0))
+    by_embedding = model.items.weight[:N_ITEMS] + added[0]
+    if backbone == "stosa":
+        raw = model.backbone.spreads.weight[:N_ITEMS] + added[1]
+        points = torch.cat([by_embedding, (F.elu(raw) + 1).clamp(min=1e-24).sqrt()], 1)
+        asked = model.query_vectors(query)[:, :-1] / 2
+        expected = asked.square().sum(1, keepdim=True) - torch.cdist(asked, points).square()
+    else:
+        expected = model.query_vectors(query) @ by_embedding.T
+    torch.testing.assert_close(model.score(query), expected, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(model.score(query), made(tiny.content, backbone).score(query))
+
+
 def test_preferences_are_means_of_what_came_before() -> None:
     embedded, real = torch.randn(2, 5, 3), torch.tensor([[True] * 5, [True] * 2 + [False] * 3])
     so_far = preference(embedded, real, "prefix-mean")

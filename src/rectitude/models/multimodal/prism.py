@@ -73,6 +73,8 @@ class PRISMConfig(SequentialConfig):
     """Weigh experts by person and position; false takes their mean."""
     shortcut: bool = True
     """Add the projected content itself besides what the experts make of it, as the released code does."""
+    score_content: bool = False
+    """Score items by embedding, content and mean expert, as they are read; false, as the paper, by embedding."""
     granularity: Literal["item", "sequence"] = "item"
     """Experts read each item, or (released code) the mean of the sequence, which shows positions their future."""
     preference: Literal["prefix-mean", "sequence-mean", "none"] = "prefix-mean"
@@ -317,6 +319,7 @@ class PRISM(SequentialRecommender):
         self.register_buffer("features", torch.zeros(shape))
         self.fusion = Fusion(config, made.n_paths)
         made.enrich = self._enrich
+        made.enrich_table = self._enrich_table if config.score_content else None
 
     @property
     def items(self) -> nn.Embedding:  # type: ignore[override]
@@ -399,3 +402,11 @@ class PRISM(SequentialRecommender):
     def _enrich(self, embedded: Tensor, inputs: Tensor, path: int) -> Tensor:
         mixed = self.fusion.mixed(embedded, inputs, self.features, self.n_items, path, causal=self.backbone.causal)
         return embedded + mixed
+
+    def _enrich_table(self, table: Tensor, path: int) -> Tensor:
+        """What is added where an item is read, with all experts weighed alike: nobody in particular asks."""
+        projected, read = self.fusion.contents(self.features[:, : len(table)], path)
+        added = projected.sum(0) * self.config.shortcut
+        if self.fusion.experts is not None and self.config.granularity == "item":
+            added = added + self.fusion.experts(read).mean(0)
+        return table + added

@@ -99,6 +99,7 @@ class SequentialRecommender(Recommender):
     def __init__(self, config: SequentialConfig, n_users: int, n_items: int) -> None:
         super().__init__(config, n_users, n_items)
         self.enrich: Callable[[Tensor, Tensor, int], Tensor] | None = None
+        self.enrich_table: Callable[[Tensor, int], Tensor] | None = None
         self.items = nn.Embedding(n_items + 1, config.n_factors, padding_idx=n_items)
         nn.init.normal_(self.items.weight, std=0.02)
         with torch.no_grad():
@@ -124,9 +125,18 @@ class SequentialRecommender(Recommender):
         embedded = F.embedding(inputs, table, padding_idx=self.n_items)
         return embedded if self.enrich is None else self.enrich(embedded, inputs, path)
 
+    def scored(self, table: Tensor, path: int = 0) -> Tensor:
+        """A table of embeddings as items are scored by it: with whatever a module around the model adds.
+
+        Args:
+            table: float [≥ I + 1, d].
+            path: Which of the ``n_paths`` embeddings it is.
+        """
+        return table if self.enrich_table is None else self.enrich_table(table, path)
+
     def item_table(self) -> Tensor:
         """float [≥ I, d], what states are compared with in training."""
-        return self.items.weight
+        return self.scored(self.items.weight)
 
     def batches(self, train: Histories) -> SequenceBatches:
         """Shifted windows with shared negatives."""

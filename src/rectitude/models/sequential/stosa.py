@@ -132,7 +132,8 @@ class STOSA(SequentialRecommender):
 
     def item_table(self) -> Tensor:
         """float [I + 1, 2d + 1]."""
-        points = torch.cat([self.items.weight, positive(self.spreads.weight).sqrt()], 1)
+        spreads = positive(self.scored(self.spreads.weight, path=1))
+        points = torch.cat([self.scored(self.items.weight), spreads.sqrt()], 1)
         return torch.cat([points, -points.square().sum(1, keepdim=True)], 1)
 
     def loss(self, batch: SequenceBatch) -> dict[str, Tensor]:
