@@ -9,7 +9,8 @@ dropped now and then), and what it samples with classifier-free guidance is cont
 Where we depart from it: the next-item loss is SASRec's, on all positions of windows at random offsets, instead of on
 the last item of every prefix; guidance vectors are those of the epoch's beginning, without gradient, instead of a
 second pass through the encoder; samples take 50 steps instead of 200 by default, and pass no gradient; every sequence
-is guided from its own cluster (the released code looks all of a batch up in the first one's).
+is guided from its own cluster (the released code looks all of a batch up in the first one's); the contrast weighs 0.02
+instead of 0.2, with which MovieLens-100K validates at an NDCG@10 of 0.095 (0.111 with 0.02, 0.120 without).
 
 Letters: B batch, L length, d width, K clusters, T diffusion steps.
 """
@@ -28,6 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rectitude.data.histories import Histories
+from rectitude.models.base import Choice, Range
 from rectitude.models.batches import SequenceBatch, SequenceBatches
 from rectitude.models.query import Query
 from rectitude.models.sequential.sasrec import SASRec, SASRecConfig
@@ -40,6 +42,8 @@ _ROUNDS = 10
 class InDiRecConfig(SASRecConfig):
     """Settings of InDiRec."""
 
+    search: ClassVar[dict[str, Range | Choice]] = {"contrast_weight": Range(0.005, 0.4, log=True)}
+
     n_clusters: int = Field(256, ge=1)
     """Intents; at most one for every two people is used."""
     n_diffusion: int = Field(50, ge=2)
@@ -50,8 +54,8 @@ class InDiRecConfig(SASRecConfig):
     """Share of sequences whose guidance is hidden when the diffusion model learns."""
     diffusion_weight: float = Field(1.0, ge=0)
     """Weight of the diffusion loss."""
-    contrast_weight: float = Field(0.2, ge=0)
-    """Weight of the contrastive loss; usual 0.1 to 0.4."""
+    contrast_weight: float = Field(0.02, ge=0)
+    """Weight of the contrastive loss; the paper's 0.2 to 0.4 stand beside a loss on last items only."""
 
 
 @dataclass(frozen=True, eq=False)
