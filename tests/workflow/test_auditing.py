@@ -380,6 +380,23 @@ def test_a_grid_about_unlearning(stored: Path, tmp_path: Path) -> None:
     assert rows["d2d"]["by_chance"] is None
     vectors = rows["original"]["attacks"]["stored vectors (users)"].values()
     assert rows["original"]["furthest"] == pytest.approx(max(abs(accuracy - 0.5) for accuracy in vectors))
+    assert rows["original"]["furthest_of_a_seed"] == pytest.approx(rows["original"]["furthest"])
+
+
+def test_some_methods_of_a_grid_and_again_where_a_default_changed(
+    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = tmp_path / "forget.toml"
+    grid.write_text(FORGET.format(data=stored))
+    with pytest.raises(ConfigError, match="no method 'd2e'"):
+        reproduce(str(grid), tmp_path / "out", methods=["d2e"])
+    found = reproduce(str(grid), tmp_path / "out", methods=["original", "d2d"])
+    assert (found["cells"], found["missing"]) == (2, 2)
+    again: list[str] = []
+    remedy = reproducing._remedy
+    monkeypatch.setattr(reproducing, "_remedy", lambda kind, settings: remedy(kind, {"margin": 0.07, **settings}))
+    reproduce(str(grid), tmp_path / "out", methods=["original", "d2d"], announce=again.append)
+    assert [told.split()[3].rstrip(",") for told in again] == ["pmf-d2d-gender-s1"]
 
 
 @pytest.mark.parametrize(

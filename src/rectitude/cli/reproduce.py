@@ -18,6 +18,7 @@ def reproduce(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where cells and tables go.")] = Path("reproduced"),
     full: Annotated[bool, typer.Option("--full", help="With the companion's own training settings: longer.")] = False,
     backbone: Annotated[str | None, typer.Option("--backbone", metavar="NAME,…", help="Only these models.")] = None,
+    method: Annotated[str | None, typer.Option("--method", metavar="NAME,…", help="Only these methods.")] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", metavar="N", min=1, help="Only the first N seeds.")] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -30,6 +31,7 @@ def reproduce(
     Examples:
       rectitude reproduce
       rectitude reproduce in_ucds/movielens --backbone pmf --seeds 1
+      rectitude reproduce attribute_unlearning/ml-1m --method original,d2d
     """
     from rectitude.workflow.reproduced import markdown
     from rectitude.workflow.reproducing import grids
@@ -43,8 +45,8 @@ def reproduce(
         for each in known:
             line(each)
         return
-    chosen = options.id_list(backbone) if backbone else None
-    made = compute(name, out, full=full, backbones=chosen, most_seeds=seeds, announce=tell)
+    backbones, methods = (options.id_list(given) if given else None for given in (backbone, method))
+    made = compute(name, out, full=full, backbones=backbones, methods=methods, most_seeds=seeds, announce=tell)
     if as_json:
         emit(made)
         return

@@ -95,13 +95,11 @@ def unlearning_rows(done: Mapping[Cell, Mapping[str, Any]]) -> list[dict[str, An
                 for attacker in found[0]["attacks"][source]
             }
         chance = 1 / found[0]["classes"]
+        vectors = [source for source in attacks if source != LISTS]
         reached = [
-            one["accuracy"]
-            for values in found
-            for source, by in values["attacks"].items()
-            for one in by.values()
-            if source != LISTS
+            one["accuracy"] for values in found for source in vectors for one in values["attacks"][source].values()
         ]
+        means = [accuracy for source in vectors for accuracy in attacks[source].values()]
         dealt = np.array([accuracies for values in found for accuracies in values["by_chance"]])
         rows.append(
             {
@@ -110,7 +108,8 @@ def unlearning_rows(done: Mapping[Cell, Mapping[str, Any]]) -> list[dict[str, An
                 "attribute": attribute,
                 "seeds": len(found),
                 "chance": chance,
-                "furthest": max(abs(accuracy - chance) for accuracy in reached),
+                "furthest": max(abs(accuracy - chance) for accuracy in means),
+                "furthest_of_a_seed": max(abs(accuracy - chance) for accuracy in reached),
                 "by_chance": _band(dealt, chance) if len(dealt) else None,
                 "ndcg@10": float(np.mean([values["ndcg"]["ndcg@10"]["value"] for values in found])),
                 "hr@10": float(np.mean([values["ndcg"]["hr@10"]["value"] for values in found])),
@@ -200,10 +199,12 @@ def _unlearning_table(table: Mapping[str, Any]) -> list[str]:
     lines = [
         "Strongest of five attackers, its balanced accuracy on each representation (mean over seeds; for two classes",
         "the larger of it and 1 minus it), and in brackets which; chance is 1 over the number of classes. Furthest:",
-        "largest distance from chance of any attacker on any representation (not the lists) and seed.",
+        "largest distance from chance of any attacker on any representation (not the lists), of its mean over seeds",
+        "and of any single seed.",
         "",
-        "| backbone | attribute | method | seeds | NDCG@10 | HR@10 | vectors | furthest | lists | CPU s | trained in |",
-        "|" + " --- |" * 11,
+        "| backbone | attribute | method | seeds | NDCG@10 | HR@10 | vectors | furthest | of any seed | lists | CPU s |"
+        " trained in |",
+        "|" + " --- |" * 12,
     ]
     for row in table["rows"]:
         told = {}
@@ -216,8 +217,8 @@ def _unlearning_table(table: Mapping[str, Any]) -> list[str]:
         )
         lines.append(
             f"| {row['backbone']} | {row['attribute']} | {row['method']} | {row['seeds']} | {row['ndcg@10']:.4f} | "
-            f"{row['hr@10']:.4f} | {vectors} | {row['furthest']:.3f} | {told[LISTS]} | "
-            f"{row['remedy_cpu_seconds']:.1f} | {row['training_cpu_seconds']:.0f} |"
+            f"{row['hr@10']:.4f} | {vectors} | {row['furthest']:.3f} | {row['furthest_of_a_seed']:.3f} | "
+            f"{told[LISTS]} | {row['remedy_cpu_seconds']:.1f} | {row['training_cpu_seconds']:.0f} |"
         )
     lines.append("")
     for row in (row for row in table["rows"] if row["by_chance"]):

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save
 
 import rectitude
 from rectitude.audit.checks.leakage import LISTS, representations
+from rectitude.core.config import build
 from rectitude.core.errors import ConfigError, did_you_mean
 from rectitude.core.files import write_bytes, write_json, write_text
 from rectitude.data.dataset import Dataset
@@ -127,13 +128,22 @@ def _method_settings(grid: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
 
 
 def _asked(grid: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
-    """What makes a cell itself: one of other settings is computed again."""
+    """What makes a cell itself: one of other settings, or of a remedy with other defaults, is computed again."""
+    method = _method_settings(grid, cell)
+    kind = method.get("method", cell.method)
+    if kind in _REMEDIES:
+        method |= _remedy(kind, method).model_dump()
     return {
         "data": grid["data"],
         "split": grid.get("split"),
         "model": _model_settings(grid, cell.backbone),
-        "method": _method_settings(grid, cell),
+        "method": method,
     }
+
+
+def _remedy(kind: str, settings: Mapping[str, Any]) -> UnlearningConfig:
+    own = {key: value for key, value in settings.items() if key != "method"}
+    return build(UnlearningConfig, {**own, "loss": kind}, where="methods")
 
 
 def _read(file: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -155,6 +165,7 @@ def reproduce(
     *,
     full: bool = False,
     backbones: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
     most_seeds: int | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
@@ -165,6 +176,7 @@ def reproduce(
         out: Folder of the cells and of ``table.md``.
         full: With the companion's own training settings, which take longer.
         backbones: Only these.
+        methods: Only these.
         most_seeds: Only so many seeds of each.
         announce: Told each cell when it is done.
 
@@ -176,15 +188,17 @@ def reproduce(
         ConfigError: The grid or a name in it is unknown.
     """
     name, grid = read_grid(name, full=full)
-    for backbone in backbones or ():
-        if backbone not in grid["backbones"]:
-            raise ConfigError(f"The grid has no backbone '{backbone}'", fix=did_you_mean(backbone, grid["backbones"]))
+    for part, chosen in (("backbone", backbones), ("method", methods)):
+        for one in chosen or ():
+            if one not in grid[f"{part}s"]:
+                raise ConfigError(f"The grid has no {part} '{one}'", fix=did_you_mean(one, grid[f"{part}s"]))
     folder = Path(out) / (f"{name}-full" if full else name)
     everything = list(cells(grid))
     wanted = [
         cell
         for cell in everything
         if (not backbones or cell.backbone in backbones)
+        and (not methods or cell.method in methods)
         and (most_seeds is None or cell.seed in _seeds(grid, cell.backbone)[:most_seeds])
     ]
     maker: _Grid | None = None
@@ -337,7 +351,7 @@ class _UnlearningGrid(_Grid):
             remedy = 0.0
         elif kind in _REMEDIES:
             model, trained = self.original(cell)
-            config = UnlearningConfig(loss=kind, **settings)
+            config = _remedy(kind, settings)
             done = unlearn(model, [Target(groups.attribute, groups.labels)], self.split.train, config, seed=cell.seed)
             remedy = done.cpu_seconds
         else:
