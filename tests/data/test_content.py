@@ -39,7 +39,7 @@ def test_rows_of_an_npz_find_their_items_by_id(folder: Path, tmp_path: Path) -> 
     )
     assert (found[known] == matrix_of(data, 1)[known]).all()
     assert np.isnan(found[~known]).all()
-    assert "Content 'even': vectors of 20 of 40 items, width 1" in data.notes
+    assert "Content 'even': vectors of 20 of 40 items, width 1; 1 of its ids are of no item here" in data.notes
 
 
 def test_rows_of_an_npy_belong_to_the_rows_of_the_items_table(folder: Path, tiny: Dataset) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,16 @@ from rectitude.encoders.caption import Captioner, CaptionFile, caption_pictures,
 
 pytest.importorskip("openai", reason="comes with the extra 'caption'")
 
-PICTURES = [(f"i{number}", b"\x89PNG picture %d" % number, f"Title {number}") for number in range(4)]
+image = pytest.importorskip("PIL.Image", reason="comes with the extra 'caption'")
+
+
+def picture(shade: int, kind: str = "PNG") -> bytes:
+    stored = io.BytesIO()
+    image.new("RGB", (8, 8), (shade, 0, 0)).save(stored, kind)
+    return stored.getvalue()
+
+
+PICTURES = [(f"i{number}", picture(number), f"Title {number}") for number in range(4)]
 
 
 class Endpoint:
@@ -93,6 +103,16 @@ def test_pictures_are_sent_with_their_title_and_captions_kept(endpoint: Endpoint
     changed = [("i0", PICTURES[0][1], "Another title"), *PICTURES[1:]]
     asked(endpoint, tmp_path / "captions.jsonl", changed)
     assert len(endpoint.asked) == 5
+
+
+def test_a_picture_is_sent_as_what_it_is_and_a_broken_one_is_not(endpoint: Endpoint, tmp_path: Path) -> None:
+    pictures = [("i0", picture(3, "WEBP"), "Hat"), ("i1", PICTURES[1][1][:40], "Shoe"), ("i2", b"words", "Sock")]
+    captions, failed = asked(endpoint, tmp_path / "captions.jsonl", pictures)
+    assert captions == {"i0": endpoint.answer}
+    assert failed.keys() == {"i1", "i2"}
+    assert all(reason.startswith("The picture cannot be read") for reason in failed.values())
+    (sent,) = endpoint.asked
+    assert sent["messages"][0]["content"][1]["image_url"]["url"].startswith("data:image/webp;base64,")
 
 
 def test_an_endpoint_that_falls_silent_loses_nothing(endpoint: Endpoint, tmp_path: Path) -> None:

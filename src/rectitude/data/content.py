@@ -232,4 +232,8 @@ def _aligned(file: ContentFile, dataset: Dataset, table_ids: Sequence[str] | Non
     count = int(present(matrix).sum())
     if not count:
         raise DataError(f"Content '{file.name}' is missing for all items", where=str(file.path), fix="Encode it again")
-    return matrix, f"Content '{file.name}': vectors of {count} of {dataset.n_items} items, width {matrix.shape[1]}"
+    said = f"Content '{file.name}': vectors of {count} of {dataset.n_items} items, width {matrix.shape[1]}"
+    foreign = len(ids) - int(known.sum())
+    if file.ids is not None and foreign:
+        said += f"; {foreign} of its ids are of no item here"
+    return matrix, said

@@ -21,6 +21,7 @@ from typing import Any
 from rectitude.core.errors import ConfigError, DataError, MissingExtraError, RectitudeError
 from rectitude.core.files import write_text
 from rectitude.encoders.cache import key_of
+from rectitude.encoders.image import FORMAT, open_picture
 
 PROMPT = (
     "Describe this product for a recommender system in two or three sentences: what it is, its look and style, "
@@ -77,9 +78,9 @@ class Captioner:
         """One caption, greedy, at most 150 tokens.
 
         Raises:
-            DataError: The answer is no description.
+            DataError: The picture cannot be read and is not sent, or the answer is no description.
         """
-        kind = "png" if raw.startswith(b"\x89PNG") else "jpeg"
+        kind = open_picture(raw, title).info[FORMAT]
         picture = f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"
         answer = client.chat.completions.create(
             model=self.model,

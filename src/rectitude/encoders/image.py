@@ -26,6 +26,8 @@ SIDE = 224
 MOST_PIXELS = 100_000_000
 """A larger picture is not decoded."""
 
+FORMAT = "stored_as"
+
 Matrix = npt.NDArray[np.float32]
 
 
@@ -34,7 +36,7 @@ class BrokenPictureError(DataError):
 
 
 def open_picture(raw: bytes, where: str, side: int = SIDE) -> Any:
-    """A PIL image in RGB.
+    """A PIL image in RGB; ``info[FORMAT]`` says what it was stored as: jpeg, png, webp and the like.
 
     Raises:
         MissingExtraError: Pillow is not installed.
@@ -51,7 +53,9 @@ def open_picture(raw: bytes, where: str, side: int = SIDE) -> Any:
             if picture.width * picture.height > MOST_PIXELS:
                 raise BrokenPictureError(f"The picture has {picture.width:,} × {picture.height:,} pixels", where=where)
             picture.draft("RGB", (2 * side, 2 * side))  # JPEG is decoded at a fraction of its size
-            return picture.convert("RGB")
+            decoded = picture.convert("RGB")
+            decoded.info[FORMAT] = (picture.format or "jpeg").lower()
+            return decoded
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         unknown = isinstance(error, UnidentifiedImageError)  # its text names an address in memory
         why = "it is in no known format" if unknown else str(error).split("\n")[0]
@@ -146,7 +150,9 @@ def _timm(name: str, device: str) -> Any:
     try:
         network = timm.create_model(f"local-dir:{folder}" if folder.is_dir() else name, pretrained=True, num_classes=0)
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"The weights of timm:{name} are not here: {str(error).splitlines()[0]}") from error
+        why = str(error).splitlines()[0]
+        fix = "Give a folder with config.json and model.safetensors: timm:FOLDER"
+        raise DataError(f"The weights of timm:{name} are not here: {why}", fix=fix) from error
     network = network.eval().to(device)
     prepare = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
 
@@ -171,7 +177,9 @@ def _open_clip(name: str, device: str) -> Any:
     try:
         network, _, prepare = open_clip.create_model_and_transforms(architecture, pretrained=weights)
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"The weights of open_clip:{name} are not here: {str(error).splitlines()[0]}") from error
+        why = str(error).splitlines()[0]
+        fix = f"Give a file of weights: open_clip:{architecture}/FILE"
+        raise DataError(f"The weights of open_clip:{name} are not here: {why}", fix=fix) from error
     network = network.eval().to(device)
 
     @torch.no_grad()
