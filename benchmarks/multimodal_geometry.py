@@ -34,8 +34,8 @@ def measures(model: Any, content: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Of one trained model; the last only where content has a branch of its own."""
     vectors = model.item_vectors()
     found = {
-        "text neighbours kept, of 10": neighbourhood_preservation(vectors, content["text"]),
-        "picture neighbours kept": neighbourhood_preservation(vectors, content["image"]),
+        "share of 10 text neighbours kept": neighbourhood_preservation(vectors, content["text"]),
+        "of 10 picture neighbours": neighbourhood_preservation(vectors, content["image"]),
         "cosine of nearest, text": neighbour_likeness(vectors, content["text"], 1)[0],
         "cosine of nearest, picture": neighbour_likeness(vectors, content["image"], 1)[0],
         "effective rank": effective_rank(vectors),
