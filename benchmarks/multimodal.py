@@ -73,7 +73,7 @@ def tune(grid: dict[str, Any], table: str, arm: str, out: Path) -> None:
     model = entry.pop("model", arm)
     fields = model_class(model).Config.model_fields
     held = {name: fields[name].default for name in spec["tune"]["held"] if name in fields}
-    held |= spec["tune"].get("settings", {})
+    held |= spec.get("settings", {})
     dataset = rectitude.load(spec["data"], **spec["load"])
     file = tuned_file(out, table, arm)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def tune(grid: dict[str, Any], table: str, arm: str, out: Path) -> None:
 def settle(grid: dict[str, Any], out: Path) -> None:
     """Put what was found into the grid."""
     for table, spec in grid["tables"].items():
-        shared = spec.get("tune", {}).get("settings", {})
+        shared = spec.get("settings", {})
         for arm, entry in spec["models"].items():
             file = tuned_file(out, table, entry.get("like", arm))
             best = json.loads(file.read_text())["settings"] if file.exists() else {}
