@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -206,6 +208,36 @@ def test_protection_in_training(method: str, tiny: Dataset, tmp_path: Path) -> N
     state = {"checkpoint": tmp_path / "state.safetensors"}
     train(2, **state)
     assert torch.equal(train(4, **state, resume=True)[0].users.weight, protected.users.weight)
+
+
+def protecting(method: str, dataset: Dataset, **settings: Any) -> tuple[Any, Recommender]:
+    """A method that has started, and its model."""
+    divided = split(dataset).development()
+    model = new_model("pmf", {"n_factors": 8, "epochs": 1, "batch_size": 128}, divided, 1)
+    plug = new_method(method, {"attribute": "gender", **settings}, dataset)
+    plug.on_start(Trainer(model, divided, seed=1, methods=[plug], progress=False))
+    return plug, model
+
+
+def test_protection_draws_everybody_as_often_whatever_their_class(tiny: Dataset) -> None:
+    few = tiny.users.with_columns(gender=pl.Series(["f" if row % 5 == 0 else "m" for row in range(tiny.n_users)]))
+    plug, model = protecting("d2d-training", replace(tiny, users=few), most=8)
+    sizes = [len(people) for people in plug.known]
+    labels = torch.cat([plug.drawn(model)[1] for _ in range(50)])
+    times = torch.bincount(labels).float() / torch.tensor(sizes) / 50
+    torch.testing.assert_close(times, torch.full((2,), 16 / sum(sizes)), rtol=0.15, atol=0.0)
+
+
+@pytest.mark.parametrize("aim", ["reversed", "uniform"])
+def test_what_the_adversary_costs_the_model(aim: str, tiny: Dataset) -> None:
+    plug, model = protecting("adversarial", tiny, aim=aim, weight=2.0, reversal=0.5)
+    random = plug.generator.get_state()
+    lost = plug.extra_loss(None, model)["adversarial"]
+    plug.generator.set_state(random)
+    vectors, labels = plug.drawn(model)
+    told = torch.log_softmax(plug.discriminator(vectors), 1)
+    expected = told[torch.arange(len(labels)), labels].mean() if aim == "reversed" else -told.mean()
+    torch.testing.assert_close(lost, expected)
 
 
 def test_looks_are_at_every_representation_and_end_it_at_chance() -> None:

@@ -5,12 +5,15 @@ Adversarial Training", SIGIR 2022, arXiv:2206.04500 (a discriminator behind a gr
 (Chen et al., arXiv:2310.05847).
 
 Departures: the D2D term is computed every ``every`` steps on a sample of people and weighted by that number, in place
-of the released full matrix every 50th step; the adversary has an optimiser of its own.
+of the released full matrix every 50th step; the adversary has an optimiser of its own and takes five steps for each of
+the model's: behind one step a free vector runs away across the adversary's border, and other attackers read the class
+off it better than before. The adversary weighs classes alike, the model's term does not, so that nobody is moved more
+for being of a small class.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -40,7 +43,7 @@ class ProtectionConfig(Settings):
     weight: float = Field(1.0, ge=0)
     """Of the protection beside the model's loss; 0 trains as without the method; usual range 0.1 to 10."""
     most: int = Field(256, ge=8)
-    """People drawn of each class and step."""
+    """People drawn in a step for each class there is; everybody is drawn as often."""
     every: int = Field(5, ge=1)
     """Steps between two uses of the protection."""
 
@@ -48,12 +51,18 @@ class ProtectionConfig(Settings):
 class AdversarialConfig(ProtectionConfig):
     """Settings of adversarial training."""
 
-    n_hidden: int = Field(16, ge=1)
+    weight: float = Field(0.2, ge=0)
+    """Of the protection beside the model's loss; 0 trains as without the method; usual range 0.1 to 10."""
+    n_hidden: int = Field(64, ge=1)
     """Width of the discriminator's hidden layer."""
     reversal: float = Field(0.5, ge=0)
     """Strength of the reversed gradient."""
     adversary_learning_rate: float = Field(1e-2, gt=0)
     """Step size of the discriminator."""
+    adversary_steps: int = Field(5, ge=1)
+    """Steps of the discriminator for each of the model; usual 1 to 10."""
+    aim: Literal["reversed", "uniform"] = "reversed"
+    """What the model wants of it: the most loss (the paper's reversed gradient), or that it cannot decide."""
     every: int = Field(1, ge=1)
     """Steps between two uses of the protection."""
 
@@ -83,9 +92,16 @@ class _Protection(ConfiguredMethod):
             raise DataError(f"A class of {self.config.attribute} has fewer than two people in training")
 
     def drawn(self, model: Recommender) -> tuple[Tensor, Tensor]:
-        """Vectors with gradients, float [n, d], and classes, int64 [n], of people drawn of each class."""
+        """Vectors with gradients, float [n, d], and classes, int64 [n], of people drawn, everybody as often.
+
+        As many of each class would draw a small class's people more often, move them more, and so mark them.
+        """
+        share = min(1.0, self.config.most * len(self.known) / sum(len(group) for group in self.known))
         people = torch.cat(
-            [group[torch.randperm(len(group), generator=self.generator)[: self.config.most]] for group in self.known]
+            [
+                group[torch.randperm(len(group), generator=self.generator)[: max(2, round(share * len(group)))]]
+                for group in self.known
+            ]
         )
         users = people.numpy()
         vectors = model.user_vectors(Query.of_users(users, self.train.take(users), self.device))
@@ -158,11 +174,13 @@ class Adversarial(_Protection):
         counts = torch.bincount(labels, minlength=len(self.known)).float()
         balance = counts.sum() / (len(counts) * counts)
         with torch.enable_grad():
-            self.optimizer.zero_grad()
-            F.cross_entropy(self.discriminator(vectors.detach()), labels, weight=balance).backward()
-            self.optimizer.step()
-        fooled = F.cross_entropy(self.discriminator(vectors), labels, weight=balance)
-        return {"adversarial": -self.config.weight * self.config.reversal * fooled}
+            for _ in range(self.config.adversary_steps):
+                self.optimizer.zero_grad()
+                F.cross_entropy(self.discriminator(vectors.detach()), labels, weight=balance).backward()
+                self.optimizer.step()
+        told = self.discriminator(vectors)
+        lost = -F.log_softmax(told, 1).mean() if self.config.aim == "uniform" else -F.cross_entropy(told, labels)
+        return {"adversarial": self.config.weight * self.config.reversal * lost}
 
     def state(self) -> dict[str, Tensor]:
         """The discriminator and its optimiser besides."""

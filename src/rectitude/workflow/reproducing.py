@@ -35,7 +35,7 @@ from rectitude.fairness.ufr import NoChoiceError, Reranked, rates_by_place, rera
 from rectitude.models.base import Recommender
 from rectitude.models.query import Query
 from rectitude.models.ranking import masked_topk
-from rectitude.training.registry import new_method
+from rectitude.training.registry import method_class, new_method
 from rectitude.training.trainer import Trainer
 from rectitude.training.tuning import new_model
 from rectitude.unlearning.attackers import ATTACKERS, attack, list_features
@@ -128,11 +128,15 @@ def _method_settings(grid: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
 
 
 def _asked(grid: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
-    """What makes a cell itself: one of other settings, or of a remedy with other defaults, is computed again."""
+    """What makes a cell itself: one of other settings, or of a method with other defaults, is computed again."""
     method = _method_settings(grid, cell)
     kind = method.get("method", cell.method)
     if kind in _REMEDIES:
-        method |= _remedy(kind, method).model_dump()
+        method |= _remedy(kind, method).model_dump(mode="json")
+    elif kind not in ("original", "ufr"):
+        about = {"attribute": cell.attribute} if cell.attribute else {}
+        own = {key: value for key, value in method.items() if key != "method"}
+        method |= build(method_class(kind).Config, {**about, **own}, where="methods").model_dump(mode="json")
     return {
         "data": grid["data"],
         "split": grid.get("split"),
