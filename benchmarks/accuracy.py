@@ -116,17 +116,21 @@ def gather(table: str, spec: dict[str, Any], out: Path) -> dict[str, Any]:
     from rectitude.evaluation.significance import holm, paired_test
     from rectitude.evaluation.store import read_evaluation
 
-    found: dict[str, list[Path]] = defaultdict(list)
+    found: dict[str, dict[int, Path]] = defaultdict(dict)
     for cell in cells({"tables": {table: spec}}, [table]):
         if (out / cell.name / "evaluation-test.parquet").exists():
-            found[cell.model].append(out / cell.name)
+            found[cell.model][cell.seed] = out / cell.name
+    judged = {
+        model: {seed: read_evaluation(path / "evaluation-test.parquet") for seed, path in paths.items()}
+        for model, paths in found.items()
+    }
     people: dict[str, dict[str, Any]] = {}
     rows = []
     protocol = None
     for model, paths in found.items():
-        evaluations = [read_evaluation(path / "evaluation-test.parquet") for path in paths]
+        evaluations = list(judged[model].values())
         protocol = protocol or evaluations[0].protocol
-        training = [json.loads((path / "config.json").read_text())["training"] for path in paths]
+        training = [json.loads((path / "config.json").read_text())["training"] for path in paths.values()]
         row: dict[str, Any] = {"model": model, "seeds": len(paths), "metrics": {}}
         people[model] = {}
         for metric in spec["metrics"]:
@@ -150,7 +154,28 @@ def gather(table: str, spec: dict[str, Any], out: Path) -> dict[str, Any]:
         for (model, metric), p in zip(tests, adjusted, strict=True):
             row = next(row for row in rows if row["model"] == model)
             row["metrics"][metric]["p"] = float(p)
-    return {"title": spec["title"], "rows": rows, "protocol": protocol, "spec": spec, "name": table}
+    about = {"title": spec["title"], "protocol": protocol, "spec": spec, "name": table}
+    return {**about, "rows": rows, "contrasts": contrasts(spec, judged)}
+
+
+def contrasts(spec: dict[str, Any], judged: dict[str, dict[int, Any]]) -> list[dict[str, Any]]:
+    """The pairs a table asks about besides the baseline: differences of the last metric over the seeds both have."""
+    import numpy as np
+
+    from rectitude.evaluation.significance import holm, paired_test
+
+    metric = spec["metrics"][-1]
+    rows = []
+    for model, other in spec.get("contrasts", []):
+        seeds = sorted(judged.get(model, {}).keys() & judged.get(other, {}).keys())
+        if seeds:
+            ours, theirs = (
+                np.mean([judged[name][seed].per_user[metric] for seed in seeds], axis=0) for name in (model, other)
+            )
+            test = paired_test(ours, theirs, 0)
+            rows.append({"model": model, "other": other, "seeds": len(seeds), "of": float(theirs.mean()), "test": test})
+    adjusted = holm([row["test"].p for row in rows])
+    return [row | {"p": float(p)} for row, p in zip(rows, adjusted, strict=True)]
 
 
 def markdown(tables: list[dict[str, Any]]) -> str:
@@ -183,6 +208,7 @@ def markdown(tables: list[dict[str, Any]]) -> str:
         for other in table["spec"].get("published", []):
             values = [f"{value:.4f}" for value in other["values"]]
             lines.append("| " + " | ".join([f"*{other['model']}* ({other['source']})", *values, "", ""]) + " |")
+        lines += _contrasts(table)
         if note := table["spec"].get("note"):
             lines += ["", note.strip()]
         settings = {model: chosen for model, chosen in table["spec"]["models"].items() if chosen}
@@ -197,12 +223,30 @@ def markdown(tables: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _contrasts(table: dict[str, Any]) -> list[str]:
+    """The pairs as a table of their own, corrected by Holm among themselves."""
+    if not table["contrasts"]:
+        return []
+    lines = ["", f"| model | less | {table['spec']['metrics'][-1].upper()} | of it | p | seeds |", "|" + " --- |" * 6]
+    for row in table["contrasts"]:
+        change = row["test"].effect
+        lines.append(
+            f"| `{row['model']}` | `{row['other']}` | {change.value:+.4f} [{change.low:+.4f}, {change.high:+.4f}] | "
+            f"{change.value / row['of']:+.1%} | {_p(row['p'])} | {row['seeds']} |"
+        )
+    return lines
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _figure(metric: dict[str, Any]) -> str:
     text = f"{metric['value']:.4f} [{metric['low']:.4f}, {metric['high']:.4f}]"
     if len(metric["seeds"]) > 1:
         text += f" · {min(metric['seeds']):.4f}–{max(metric['seeds']):.4f}"
     if "p" in metric:
-        text += f" · p {'< 0.001' if metric['p'] < 0.001 else format(metric['p'], '.3f')}"
+        text += f" · p {_p(metric['p'])}"
     return text
 
 
