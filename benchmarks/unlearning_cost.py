@@ -3,7 +3,7 @@
 The unprotected model and the protected one (D2D in training) are trained until the validation fold no longer gets
 better, or for the epochs asked for. CPU seconds of a training are those of its epochs alone, without the looks at the
 validation fold; those up to the epoch that is kept are told apart. CPU seconds of unlearning are those of the whole
-call. The unprotected model is unlearnt with one seed before and with another after the protected training, since a
+call. The unprotected model is unlearnt with one seed before and with the others after the protected training, since a
 busy machine is not as quick at all times.
 
 OMP_NUM_THREADS=1 python benchmarks/unlearning_cost.py --data ml-1m --model bpr --out ../unlearning-cost.jsonl
@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument("--model", default="bpr")
     parser.add_argument("--attribute", default="gender")
     parser.add_argument("--also", nargs="*", default=[], help="attributes to unlearn without training with protection")
+    parser.add_argument("--seeds", type=int, default=2, help="of the unlearning, two or more")
     parser.add_argument("--epochs", type=int, default=100, help="most epochs")
     parser.add_argument("--batch-size", type=int, default=4096)
     parser.add_argument("--learning-rate", type=float, help="of the model; its own default if not given")
@@ -112,7 +113,7 @@ def main() -> None:
     protected, row["protected"] = trained(arguments.model, split, plugs, settings)
     print(json.dumps(row["protected"]), flush=True)
     for attribute in (arguments.attribute, *arguments.also):
-        seeds = (2,) if attribute == arguments.attribute else (1, 2)
+        seeds = range(2 if attribute == arguments.attribute else 1, arguments.seeds + 1)
         row["unlearnt"] += [unlearnt(model, state, split, dataset, attribute, seed) for seed in seeds]
     row["times_cheaper"] = [
         round(row["protected"]["cpu_seconds"] / one["cpu_seconds"], 1)
