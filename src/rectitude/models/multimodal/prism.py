@@ -292,8 +292,9 @@ class Gate(nn.Module):
 class PRISM(SequentialRecommender):
     """A sequential model whose item embeddings are joined by what experts make of the items' content.
 
-    Items are scored by the backbone's embeddings, so an item nobody has chosen is not served by its content. Cost: the
-    backbone's step and about a quarter more, half where windows are short.
+    Items are scored by the backbone's embeddings, with ``score_content`` by their content too; neither serves an item
+    that nobody has chosen well. Cost: the backbone's step and about a quarter more, half where windows are short; with
+    ``score_content`` that of all items' experts besides.
 
     Source: arXiv:2601.10944.
     """
